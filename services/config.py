@@ -273,7 +273,8 @@ class GatewayAgent(Section):
     """The gateway of one agent; a key that is not set has the value that `[gateway]` sets."""
 
     upstream: UpstreamUrl | None = None
-    """The address of the Messages API for this agent."""
+    """The address of the Messages API for this agent; the credential for all agents does not go to
+    another one than that of `[gateway]`."""
     auth: Auth | None = None
     """How this agent's credential goes to the upstream."""
     egress: EgressRules | None = None
@@ -321,6 +322,10 @@ class GatewayConfig(Section):
         """Return the address of the Messages API for the agent `name`."""
         own = self.agents.get(name, GatewayAgent()).upstream
         return self.upstream if own is None else own
+
+    def has_own_upstream(self, name: str) -> bool:
+        """Return whether the Messages API of the agent `name` is another one than that of all."""
+        return self.upstream_of(name).rstrip("/") != self.upstream.rstrip("/")
 
     def auth_of(self, name: str) -> Auth:
         """Return how the credential of the agent `name` goes to the upstream."""

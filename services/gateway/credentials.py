@@ -50,9 +50,11 @@ class Credential:
         Args:
             auth: which header; `auto` decides by the credential.
         """
+        if not self.secret:
+            return
         if auth == "bearer" or (auth == "auto" and self.is_token):
             yield "Authorization", f"Bearer {self.secret}"
-        elif self.secret:
+        else:
             yield "x-api-key", self.secret
 
 
@@ -60,6 +62,11 @@ SCRIPTED: Final = Credential("scripted", "scripted")
 """The credential for a scripted model, which takes any."""
 NONE: Final = Credential("none", "")
 """The credential for an upstream that needs none."""
+
+
+def own(agent: str, secret: str) -> Credential:
+    """Return a credential that `agent` alone has; an empty `secret` is none."""
+    return Credential(f"agent:{agent}", secret)
 
 
 def load(folder: Path | None, agent: str) -> Credential | None:
@@ -72,10 +79,10 @@ def load(folder: Path | None, agent: str) -> Credential | None:
     Raises:
         ConfigError: it cannot be a key or a token.
     """
-    for id, own in _IDS if folder is not None else ():
+    for id, is_own in _IDS if folder is not None else ():
         secret = _read(folder / id) if folder is not None else ""
         if secret:
-            return Credential(f"agent:{agent}" if own else DEFAULT, secret)
+            return own(agent, secret) if is_own else Credential(DEFAULT, secret)
     return None
 
 

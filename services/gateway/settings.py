@@ -40,6 +40,9 @@ class Settings:
     """The header of the credential."""
     scripted: bool = False
     """Whether the upstream is a scripted model, which needs no credential."""
+    own_upstream: bool = False
+    """Whether the upstream is for this agent alone: the credential for all agents does not go
+    there."""
 
 
 def parse(text: str) -> Settings:
@@ -52,19 +55,22 @@ def parse(text: str) -> Settings:
     if not isinstance(values, dict):
         raise ValueError("it is not an object")
     egress, upstream = values.get("egress", []), values.get("upstream", "")
-    scripted = values.get("scripted", False)
+    scripted, own = values.get("scripted", False), values.get("own_upstream", False)
     if not isinstance(egress, list) or not all(isinstance(rule, str) for rule in egress):
         raise ValueError("egress is not a list of texts")
     if not isinstance(upstream, str) or (upstream and not _is_url(upstream)):
         raise ValueError("upstream is not an http or https address")
     if not isinstance(scripted, bool):
         raise ValueError("scripted is neither true nor false")
+    if not isinstance(own, bool):
+        raise ValueError("own_upstream is neither true nor false")
     return Settings(
         Network(str(values.get("network"))),
         parse_list(egress),
         upstream.rstrip("/"),
         _auth(values.get("auth", "auto")),
         scripted,
+        own,
     )
 
 

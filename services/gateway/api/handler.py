@@ -14,7 +14,7 @@ from services.gateway.api.exchange import Exchange
 from services.gateway.api.reservations import NotReservedError, Reservation, Reservations
 from services.gateway.api.routes import Route
 from services.gateway.api.upstream import Upstream
-from services.gateway.credentials import NONE, SCRIPTED, Credential
+from services.gateway.credentials import DEFAULT, NONE, SCRIPTED, Credential, own
 from services.gateway.ledger import Ledger
 from services.gateway.settings import Settings
 from services.gateway.settlements import Settlements
@@ -123,10 +123,12 @@ class Handler:
         """
         if settings.scripted:
             return SCRIPTED
-        if self._credential is not None:
-            return self._credential
+        credential = self._credential
+        if credential is not None and not (settings.own_upstream and credential.name == DEFAULT):
+            return credential
         if settings.upstream != ANTHROPIC:
-            return NONE  # another service may need none
+            # Another service may need none. The limits of one that the agent has alone are its own.
+            return own(self._agent, "") if settings.own_upstream else NONE
         raise ApiError(
             401,
             f"there is no credential for {self._agent}. The operator stores one with "

@@ -311,6 +311,33 @@ async def test_another_service_may_need_none(tmp_path: Path) -> None:
         assert hive.ledger.reserved[1].credential == "none"
 
 
+async def test_the_credential_for_all_goes_to_their_upstream_alone(tmp_path: Path) -> None:
+    async with (
+        upstream(saying(WHOLE)) as up,
+        stage(tmp_path, upstream=up.url, own_upstream=True, auth="bearer") as hive,
+    ):
+        assert (await ask(hive))[0] == 200
+        [sent] = up.sent
+        assert KEY not in str(sent)
+        assert not sent.all("x-api-key")
+        assert not sent.all("authorization")
+        # What this upstream tells of its limits concerns no other agent.
+        assert hive.ledger.reserved[1].credential == "agent:alice"
+        hive.settings(upstream="https://api.anthropic.com", own_upstream=True)
+        while (await ask(hive))[0] == 200:
+            pass  # until the settings are in effect
+        assert (await ask(hive))[0] == 401
+
+
+async def test_an_agents_own_credential_goes_to_its_own_upstream(tmp_path: Path) -> None:
+    async with (
+        upstream(saying(WHOLE)) as up,
+        stage(tmp_path, Credential("agent:alice", KEY), upstream=up.url, own_upstream=True) as hive,
+    ):
+        assert (await ask(hive))[0] == 200
+        assert up.sent[0].all("x-api-key") == [KEY]
+
+
 async def test_a_scripted_model_needs_none_and_gets_none(tmp_path: Path) -> None:
     async with (
         upstream(saying(WHOLE)) as up,

@@ -33,6 +33,7 @@ def test_the_whole_file() -> None:
         json.dumps(GOOD | {"upstream": "file:///etc"}),
         json.dumps(GOOD | {"upstream": "https://a\r\nb"}),
         json.dumps(GOOD | {"scripted": "yes"}),
+        json.dumps(GOOD | {"own_upstream": 1}),
         json.dumps(GOOD | {"auth": "basic"}),
     ],
 )

@@ -98,7 +98,7 @@ class Backend(Protocol):
         """Return the kind of credentials that all gateways have; empty for none."""
 
     def has_own_credential(self, name: str) -> bool:
-        """Return whether the gateway of `name` has a credential for this agent alone."""
+        """Return whether the gateway of `name` does not use the credential for all agents."""
 
     def resources(self, spec: Spec) -> Resources:
         """Return the limits of the container."""

@@ -43,6 +43,7 @@ class GatewayFile(TypedDict):
     upstream: str
     auth: str
     scripted: bool
+    own_upstream: bool
 
 
 class EffectiveConfig:
@@ -130,20 +131,23 @@ class EffectiveConfig:
             "upstream": model if scripted else config.upstream_of(name),
             "auth": config.auth_of(name),
             "scripted": scripted,
+            "own_upstream": not scripted and config.has_own_upstream(name),
         }
 
     def api(self, spec: Spec) -> Api:
         """Return the model that the gateway of an agent leads to."""
-        upstream = self._config.gateway.upstream_of(spec.name)
-        credential = self._credentials.own(spec.name) or self._credentials.shared
+        config, name = self._config.gateway, spec.name
+        upstream = config.upstream_of(name)
+        shared = self._credentials.shared and not config.has_own_upstream(name)
+        credential = self._credentials.own(name) or shared
         # Another service than Anthropic's may need no credential.
         if credential or upstream != GatewayConfig().upstream:
             return Api.GATEWAY
         return Api.SCRIPTED if self._config.harness.scripted_model_url else Api.NONE
 
     def has_own_key(self, name: str) -> bool:
-        """Return whether the gateway of `name` has a credential for this agent alone."""
-        return self._credentials.own(name)
+        """Return whether the gateway of `name` does not use the credential for all agents."""
+        return self._credentials.own(name) or self._config.gateway.has_own_upstream(name)
 
     def lacks_required_filter(self, spec: Spec) -> bool:
         """Return whether the agent must not run because this host cannot filter its addresses."""

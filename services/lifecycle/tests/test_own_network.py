@@ -154,6 +154,7 @@ async def test_the_gateway_is_told_all_rules_together(host: Host) -> None:
         "upstream": "https://a.example",
         "auth": "auto",
         "scripted": False,
+        "own_upstream": False,
     }
     status = (host.layout.gateway / "alice.json").stat()
     assert (status.st_mode & 0o777, status.st_uid, status.st_gid) == (0o640, 0, GATEWAYS)
@@ -167,8 +168,21 @@ async def test_the_gateway_is_told_all_rules_together(host: Host) -> None:
     await backend(host, gateway=GatewayConfig(agents={"alice": own})).limit(spec)
     assert gateway(host)["egress"] == ["github.com", "pypi.org"]
     assert (gateway(host)["upstream"], gateway(host)["auth"]) == ("http://127.0.0.1:9", "bearer")
+    assert gateway(host)["own_upstream"]
     await other.destroy(spec, purge=False)
     assert not (host.layout.gateway / "alice.json").exists()
+
+
+async def test_the_key_for_all_is_not_one_for_an_upstream_of_ones_own(host: Host) -> None:
+    (host.layout.credentials / "anthropic_api_key").write_text("x")
+    own = GatewayAgent(upstream="https://api.anthropic.com")
+    config = GatewayConfig(upstream="https://a.example", agents={"alice": own})
+    made = backend(host, gateway=config)
+    assert made.has_own_credential("alice")
+    assert not made.has_own_credential("bob")
+    await made.configure(OWN)
+    assert gateway(host)["own_upstream"]
+    assert set(LOGIN) <= set(gateway(host)["egress"])
 
 
 async def test_who_may_log_in_reaches_the_hosts_of_a_login(host: Host) -> None:
