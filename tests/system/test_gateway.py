@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -139,7 +140,7 @@ HOSTILE = {
 def test_no_other_path_of_the_upstream_is_reached_by(swarm: Hive, what: str) -> None:
     before, counted = last_served(swarm), last_request(swarm)
     data = HOSTILE[what].replace("{model}", str(swarm.ports.model))
-    answer = inside(swarm, "alice", "python3", "-c", RAW, API, stdin=data).stdout
+    answer = inside(swarm, "alice", "python3", "-c", RAW, API, "0.3", stdin=data).stdout
     assert "200 OK" not in answer
     assert "agent" not in answer, "the journal of the scripted model"
     assert of_the_load(swarm, before) == 0
@@ -153,7 +154,7 @@ def test_each_pipelined_request_is_reserved_and_a_foreign_one_is_refused(swarm: 
     )
     one = post(body, f"Content-Length: {len(body)}")
     data = one + one + SMUGGLED
-    answer = inside(swarm, "alice", "python3", "-c", RAW, API, stdin=data).stdout
+    answer = inside(swarm, "alice", "python3", "-c", RAW, API, "5", stdin=data).stdout
     assert (answer.count("200 OK"), answer.count("404 Not Found")) == (2, 1)
     assert of_the_load(swarm, before) == len(requests(swarm, counted)) == 2
 
@@ -181,6 +182,18 @@ def test_a_killed_ledger_counts_each_request_once(alice: Hive) -> None:
     [answer] = load(alice, 1, 1, "play short-turn")
     assert answer["whole"]
     assert [one["outcome"] for one in requests(alice, counted)] == ["done"] * 5
+    assert total(alice)["reserved_tokens"] == 0
+
+
+@pytest.mark.parametrize("unit", [GATEWAY, LEDGER])
+def test_claude_goes_on_after_a_kill(alice: Hive, unit: str) -> None:
+    before = last_served(alice)
+    with ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(gateway.claude, alice, "play slow-stream")
+        until_served(alice, before, 1)
+        alice.run("systemctl", "kill", "--signal=KILL", unit)
+        status, said = asking.result()
+    assert (status, "This is the last one." in said) == (0, True), said
     assert total(alice)["reserved_tokens"] == 0
 
 
@@ -223,7 +236,10 @@ def test_killing_both_again_and_again_counts_nothing_twice_and_loses_nothing(ali
     assert outcomes["lost"] <= 10 // 2 * 16
 
 
-@pytest.mark.parametrize(("prompt", "outcome"), [("slow", "done"), ("stalled", "broken")])
+@pytest.mark.parametrize(
+    ("prompt", "outcome"),
+    [("slow", "done"), pytest.param("stalled", "broken", marks=pytest.mark.long)],
+)
 def test_a_stop_lets_streams_end_for_a_while_and_counts_them(
     alice: Hive, prompt: str, outcome: str
 ) -> None:

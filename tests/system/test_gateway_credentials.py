@@ -10,8 +10,9 @@ import pytest
 from tests.system import gateway
 from tests.system.gateway import Upstream, last_request, load, requests
 from tests.system.hive import Hive
-from tests.system.inside import hivectl, leader, probe
+from tests.system.inside import hivectl, inside, leader, probe
 from tests.system.sleeping import settings
+from wire import names
 
 pytestmark = pytest.mark.system
 
@@ -150,3 +151,17 @@ def test_a_secret_is_nowhere_but_in_its_file_and_its_gateway(clean: Hive, sent: 
     assert places["looked"] > 100
     assert places["inside"], "otherwise the probe finds nothing at all"
     assert places["found"] == []
+
+
+def test_a_gateway_sees_no_credential_of_another(clean: Hive, sent: Sent) -> None:
+    """All gateways are one user, so that only what they see keeps them apart."""
+    for agent in ("alice", "bob"):
+        clean.hivectl("credentials", "set", agent, input=f"{KEY.format('own')}\n")
+        inside(clean, agent, "curl", "-sI", "--unix-socket", gateway.API, "http://x/")
+    held = clean.run("ls", "/run/credentials").stdout.split()
+    assert {names.gateway_unit("alice"), names.gateway_unit("bob")} <= set(held)
+    pid = str(gateway.main_pid(clean))
+    within = ("nsenter", "--target", pid, "--mount", "--setuid=0", "ls")
+    assert clean.run(*within, "/run/credentials").stdout.split() == [gateway.UNIT]
+    for hidden in ("/etc/hyperhive/credentials", "/var/lib/hyperhive", "/proc/1"):
+        assert clean.run(*within, hidden, check=False).stdout == "", hidden

@@ -48,7 +48,7 @@ def anywhere(swarm: Hive) -> Iterator[Hive]:
 def asked(hive: Hive, request: str) -> str:
     """Send a request to the proxy; return the answer."""
     text = f"{request} HTTP/1.1\r\nHost: x\r\n\r\n"
-    return str(inside(hive, "alice", "python3", "-c", RAW, PROXY, stdin=text).stdout)
+    return str(inside(hive, "alice", "python3", "-c", RAW, PROXY, "5", stdin=text).stdout)
 
 
 @pytest.mark.parametrize("name", PRIVATE)
