@@ -1,6 +1,7 @@
 """The command that leads to a port in an agent's container: forward."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +9,9 @@ from hivectl.arguments.completers import complete_agents
 from hivectl.arguments.types import number
 from hivectl.output.terminal import Output
 from hivectl.session import json_option
+
+if TYPE_CHECKING:
+    from wire.errors import HiveError
 
 MAX_PORT = 65535
 
@@ -29,6 +33,7 @@ def forward(name: str, port: int, local: int | None, as_json: bool) -> None:
     `ports` in the agent's agent.toml must have PORT. Every user of this host can connect to the
     port of 127.0.0.1. The agent serves the pages there: do not trust them, and enter no passwords.
     """
+    from wire.errors import Unavailable
     from wire.names import check_agent_name
     from wire.web_socket import connect_port
 
@@ -38,7 +43,10 @@ def forward(name: str, port: int, local: int | None, as_json: bool) -> None:
     async def run() -> None:
         from hivectl.host.forward import LOOPBACK, forwarding
 
-        connect_port(name, port).close()  # a port that is not offered is said at once
+        try:
+            connect_port(name, port).close()  # a port that is not offered is said at once
+        except Unavailable as error:
+            raise await _explained(error, name, port) from None
         async with forwarding(
             port if local is None else local, lambda: connect_port(name, port), output.note
         ) as found:
@@ -50,6 +58,31 @@ def forward(name: str, port: int, local: int | None, as_json: bool) -> None:
             await asyncio.get_running_loop().create_future()
 
     asyncio.run(run())
+
+
+async def _explained(error: "HiveError", name: str, port: int) -> "HiveError":
+    """Return the reason why a port is not offered, as far as lifecycle knows it."""
+    from hivectl.clients.hive import Hive
+    from wire.errors import HiveError, NotFound, Unavailable
+    from wire.records.lifecycle import AgentState, NetworkMode
+
+    try:
+        async with Hive.connect() as hive:
+            agent = await hive.agents.get(name)
+    except NotFound as missing:
+        return missing
+    except HiveError:
+        return error
+    offered = ", ".join(map(str, agent.network.ports)) or "none"
+    if agent.state is not AgentState.RUNNING:
+        why = f"{name} is {agent.state}. Start it: hivectl start {name}"
+    elif agent.network.mode is NetworkMode.HOST:
+        why = "its network is that of the host, whose own ports you reach directly"
+    elif port not in agent.network.ports:
+        why = f"`ports` in its agent.toml has {offered}. Add {port} there"
+    else:
+        return error
+    return Unavailable(f"Port {port} of {name} is not offered: {why}.")
 
 
 COMMANDS = [forward]

@@ -13,7 +13,9 @@ import pytest
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.host.forward import MAX_CONNECTIONS, forwarding
 from hivectl.tests.conftest import TIME_LIMIT, Hivectl
+from hivectl.tests.fake_hive import FakeHive
 from wire.errors import Unavailable
+from wire.records.lifecycle import AgentState, Network, NetworkMode
 from wire.web_socket import connect_port
 
 
@@ -136,6 +138,25 @@ async def test_what_cannot_be_forwarded(
     assert (ran.code, ran.err.startswith("hivectl: Port 4000 of alice")) == (Exit.UNAVAILABLE, True)
     for wrong in (["Alice", "3000"], ["alice", "0"], ["alice", "65536"], ["../alice", "3000"]):
         assert (await hivectl("forward", *wrong)).code == Exit.USAGE
+
+
+async def test_the_reason_is_said_for_which_a_port_is_not_offered(
+    hive: FakeHive, environment: dict[str, str], tmp_path: Path, hivectl: Hivectl
+) -> None:
+    environment["WEB_DIRECTORY"] = str(tmp_path)
+    alice = hive.lifecycle.agents["alice"]
+    ran = await hivectl("forward", "alice", "3000")
+    assert "its network is that of the host" in ran.err
+    own = Network([], [], [], filtered=True, mode=NetworkMode.GATEWAY, ports=(3001, 8080))
+    alice.show(network=own)
+    ran = await hivectl("forward", "alice", "3000")
+    assert ran.code == Exit.UNAVAILABLE
+    assert "`ports` in its agent.toml has 3001, 8080. Add 3000 there." in ran.err
+    alice.show(state=AgentState.STOPPED)
+    ran = await hivectl("forward", "alice", "3001")
+    assert "alice is stopped. Start it: hivectl start alice." in ran.err
+    ran = await hivectl("forward", "nobody", "3000")
+    assert (ran.code, "There is no agent 'nobody'" in ran.err) == (Exit.NOT_FOUND, True)
 
 
 def test_a_hostile_directory_leads_nowhere_else(tmp_path: Path) -> None:
