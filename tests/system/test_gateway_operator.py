@@ -57,6 +57,23 @@ def test_a_budget_that_is_used_up_holds_until_the_operator_raises_it(bob: Hive) 
     assert "bob" not in holds(bob)
 
 
+def test_what_an_agent_has_spent_outlives_it_until_a_purge(swarm: Hive) -> None:
+    swarm.hivectl("spawn", "eve", timeout=120)
+    swarm.hivectl("budget", "eve", "--total", "7")
+    swarm.hivectl("send", "eve", "what is 700 plus 77")
+    until_told(swarm, "operator", "message", "777")
+    swarm.hivectl("destroy", "eve", "--yes", timeout=120)
+    [*_, spent] = hivectl(swarm, "budget", "eve")
+    assert (spent["period"], spent["limit"], spent["spent_tokens"] > 0) == ("total", 7.0, True)
+    swarm.hivectl("spawn", "eve", timeout=120)
+    assert hivectl(swarm, "budget", "eve")[-1] == spent
+    [cost] = hivectl(swarm, "cost", "eve", "--by", "agent")
+    assert cost["cost"] == spent["spent"], "all figures are those of the gateway"
+    swarm.hivectl("destroy", "eve", "--purge", "--yes", timeout=120)
+    assert swarm.hivectl("budget", "eve", check=False).returncode == 3
+    assert hivectl(swarm, "usage", "eve"), "what was used is kept"
+
+
 def test_a_refused_host_is_allowed_at_once_and_without_a_restart(swarm: Hive) -> None:
     said = inside(swarm, "alice", *FETCH).stdout
     assert f"refused {HOST}:80 for alice" in said
@@ -154,4 +171,4 @@ def test_a_port_of_a_container_is_forwarded(swarm: Hive) -> None:
             assert "harness.json" in found
             led.kill()
         closed = swarm.hivectl("forward", "dev", "3001", check=False)
-        assert (closed.returncode, "is not offered" in closed.stderr) == (5, True)
+        assert (closed.returncode, "agent.toml has 3000. Add 3001" in closed.stderr) == (5, True)
