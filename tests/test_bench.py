@@ -8,6 +8,7 @@ import pytest
 
 from bench import report
 from bench.__main__ import benches, main
+from bench.gateway.__main__ import measured as gateway
 from bench.messages.driver import measure, measure_floors
 from bench.messages.measure import percentile
 from bench.report import Floor, Report
@@ -79,6 +80,12 @@ async def test_what_is_compared_hands_over_too(what: str, program: str, tmp_path
     measured = await measure(what, tmp_path, pairs=2, samples=4)
     assert 0 < measured["p50"] <= measured["p99"]
     assert min(measured["one"], measured["many"]) > 0
+
+
+async def test_the_gateway_can_be_measured(tmp_path: Path) -> None:
+    found = {one.what: one for one in (await gateway(tmp_path, quick=True)).figures}
+    assert all(one.value > 0 for one in found.values() if not one.what.startswith(("added", "mem")))
+    assert {"first byte, p50", "delay of a token, p99", "Reserve, p50"} <= found.keys()
 
 
 def test_percentiles() -> None:
