@@ -225,6 +225,11 @@ def _used(b: "Budget") -> str:
     metavar="ID",
     help="Only requests before the one with this `id` in the JSON.",
 )
+@click.option(
+    "--limits",
+    is_flag=True,
+    help="Show what the provider allows still, for each credential, in place of a list.",
+)
 @hive_command
 async def usage(
     hive: "Hive",
@@ -236,6 +241,7 @@ async def usage(
     until: int | None,
     limit: int,
     before: int | None,
+    limits: bool,
 ) -> None:
     """Show the requests to the model API, newest last.
 
@@ -245,13 +251,22 @@ async def usage(
     of the model is not known. The gateways count them. A turn of an agent with a login of its own
     is one request, as its harness reports it. `hivectl cost` sums the same requests up, beside the
     turns. With `--by model`, the models of an agent beyond the 20 that cost most are summed up as
-    `other`. TIME is written as for `hivectl history`.
+    `other`. With `--limits`, shows the requests and tokens that the provider's last answer left to
+    each credential, the time from which on there are more again, and the agents that share it.
+    TIME is written as for `hivectl history`.
     """
     from wire.names import check_agent_name
     from wire.records.ledger import UsageFilter
 
     if name is not None:
         check_agent_name(name)
+    if limits:
+        if by is not None or since is not None or until is not None or before is not None:
+            raise CommandError(
+                Exit.USAGE, "--limits are those of now: give only NAME or --credential with it."
+            )
+        await _limits(hive, output, name, credential)
+        return
     if by is not None:
         await _sum(hive, output, by, name, credential, since, until)
         return
@@ -289,6 +304,33 @@ async def _sum(
     ]
     lines = output.table(headers, rows) or ["no requests are recorded"]
     output.show([json_forms.usage_sum(s, by) for s in found], lines)
+
+
+async def _limits(hive: "Hive", output: Output, name: str | None, credential: str | None) -> None:
+    from time import time
+
+    now = int(time() * 1_000_000)
+    found = [
+        one
+        for one in await hive.ledger.list_limits()
+        if credential in (None, one.credential) and (name is None or name in one.agents)
+    ]
+    headers = ["CREDENTIAL", "REQUESTS", "TOKENS", "UNTIL", "STATE", "AGENTS"]
+    rows: list[Row] = [
+        [
+            literal(one.credential),
+            Cell(
+                "-" if one.remaining_requests is None else str(one.remaining_requests), right=True
+            ),
+            Cell("-" if one.remaining_tokens is None else count(one.remaining_tokens), right=True),
+            short_time(end) if (end := max(one.until, one.remaining_until)) > now else "-",
+            state_cell("limited" if one.until > now else "ok"),
+            ", ".join(one.agents) or "-",
+        ]
+        for one in found
+    ]
+    lines = output.table(headers, rows) or ["the provider has told no limits yet"]
+    output.show([json_forms.provider_limit(one) for one in found], lines)
 
 
 def _usage_table(found: "list[Request]", output: Output) -> list[str]:

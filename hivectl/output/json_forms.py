@@ -11,7 +11,7 @@ from hivectl.output.formats import iso_time
 if TYPE_CHECKING:
     from wire.records.approvals import Approval, Deploy
     from wire.records.broker import Hold, Message, Question, Reminder, Thread
-    from wire.records.ledger import Budget, Cost, Egress, Request, Turn, UsageSum
+    from wire.records.ledger import Budget, Cost, Egress, ProviderLimit, Request, Turn, UsageSum
     from wire.records.lifecycle import AgentProperties, Resources, Tombstone, Usage
 
 Json: TypeAlias = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None
@@ -235,6 +235,19 @@ def usage_sum(record: "UsageSum", key: str) -> dict[str, Json]:
     """Return sums of requests; `key` is the name of their key: day, model, agent or credential."""
     fields = record._asdict()
     return {key: fields.pop("key") or None, **fields, "cost": record.cost / 1_000_000}
+
+
+def provider_limit(record: "ProviderLimit") -> dict[str, Json]:
+    """Return the limits of the provider for a credential."""
+    return {
+        "credential": record.credential,
+        "limited_until": iso_time(record.until),
+        "remaining_requests": record.remaining_requests,
+        "remaining_tokens": record.remaining_tokens,
+        "remaining_until": iso_time(record.remaining_until),
+        "updated": iso_time(record.updated),
+        "agents": list(record.agents),
+    }
 
 
 def cost(record: "Cost", key: str) -> dict[str, Json]:

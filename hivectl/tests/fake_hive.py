@@ -39,6 +39,7 @@ from wire.records.ledger import (
     CostFilter,
     Egress,
     EgressFilter,
+    ProviderLimit,
     Request,
     Turn,
     TurnFilter,
@@ -354,6 +355,7 @@ class FakeLedger(Interface, name=names.LEDGER):
         self.usage_sums: list[UsageSum] = []
         self.budgets: list[Budget] = []
         self.hosts: list[Egress] = []
+        self.limits: list[ProviderLimit] = []
         self.calls: list[tuple[Any, ...]] = []
 
     @method(allow=OPERATOR)
@@ -387,6 +389,10 @@ class FakeLedger(Interface, name=names.LEDGER):
         if self.error:
             raise self.error
         return self.budgets
+
+    @method(allow=OPERATOR)
+    async def ListLimits(self) -> list[ProviderLimit]:
+        return self.limits
 
     @signal()
     def BudgetChanged(self, budget: Dict) -> None: ...

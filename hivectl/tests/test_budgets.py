@@ -1,6 +1,7 @@
 """Budgets, and requests to the model API: as tables, as JSON, and as they are set."""
 
 import signal
+import time
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ import pytest
 
 from hivectl.arguments.types import dollars, tokens
 from hivectl.exit_codes import Exit
+from hivectl.output.formats import iso_time, short_time
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 from hivectl.tests.hostile import HOSTILE, assert_harmless, assert_indented
@@ -21,6 +23,7 @@ from wire.records.ledger import (
     BudgetLimits,
     BudgetPeriod,
     BudgetState,
+    ProviderLimit,
     Request,
     RequestOutcome,
     UsageFilter,
@@ -275,3 +278,31 @@ async def test_a_mistyped_agent_is_noticed(hive: FakeHive, hivectl: Hivectl) -> 
     assert (ran.code, "There is no agent alicia" in ran.err) == (Exit.NOT_FOUND, True)
     ran = await hivectl("budget", "alicia", "--day", "5")
     assert "its budget holds once it is spawned" in ran.err
+
+
+async def test_the_limits_of_the_provider_are_shown(hive: FakeHive, hivectl: Hivectl) -> None:
+    soon = int(time.time() * 1_000_000) + 3_600_000_000
+    hive.ledger.limits = [
+        ProviderLimit("default", soon, 0, 12_345, soon, STARTED, ("alice", "bob")),
+        ProviderLimit("agent:carol", STARTED, agents=("carol",)),
+    ]
+    ran = await hivectl("usage", "--limits")
+    head, first, second = ran.out.splitlines()
+    assert words(head) == "CREDENTIAL REQUESTS TOKENS UNTIL STATE AGENTS"
+    assert words(first) == f"default 0 12.3k {short_time(soon)} limited alice, bob"
+    assert words(second) == "agent:carol - - - ok carol"
+    assert (await hivectl("usage", "bob", "--limits", "--json")).json == [
+        {
+            "credential": "default",
+            "limited_until": iso_time(soon),
+            "remaining_requests": 0,
+            "remaining_tokens": 12_345,
+            "remaining_until": iso_time(soon),
+            "updated": "2023-11-14T22:13:20.000000Z",
+            "agents": ["alice", "bob"],
+        }
+    ]
+    carols = await hivectl("usage", "--limits", "--credential", "agent:carol")
+    assert len(carols.out.splitlines()) == 2
+    assert (await hivectl("usage", "dave", "--limits")).out.startswith("the provider has told no")
+    assert (await hivectl("usage", "--limits", "--by", "day")).code == Exit.USAGE
