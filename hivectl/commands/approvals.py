@@ -7,10 +7,11 @@ import click
 
 from hivectl.arguments.completers import complete_all_requests, complete_requests
 from hivectl.arguments.types import commit, number
+from hivectl.commands.egress import marked_place
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
 from hivectl.output.diffstat import diffstat, settings
-from hivectl.output.formats import local_time, place, spent_of
+from hivectl.output.formats import local_time, spent_of
 from hivectl.output.terminal import Cell, Output, Row, confirm, require_terminal, state_cell
 from hivectl.output.text import elide, literal, one_line
 from hivectl.session import follow, hive_command, job_options
@@ -110,7 +111,7 @@ def _refused_table(refused: "list[Egress]", output: Output) -> list[str]:
             e.agent,
             Cell(f"{e.refused} {'time' if e.refused == 1 else 'times'}", right=True),
             local_time(e.last),
-            one_line(f"{place(e.host, e.port)}{f' ({e.reason})' if e.reason else ''}"),
+            f"{marked_place(e)}{f' ({one_line(e.reason)})' if e.reason else ''}",
         ]
         for e in refused
     ]

@@ -78,12 +78,20 @@ def egress_table(found: "Sequence[Egress]", output: Output) -> list[str]:
                 Cell(count(e.failed), right=True),
                 Cell(size(e.sent), right=True),
                 Cell(size(e.received), right=True),
-                literal(place(e.host, e.port)) if e.port else "other hosts",
+                marked_place(e) if e.port else "other hosts",
             ]
         )
         if e.reason:
             rows.append([*[""] * (len(headers) - 1), f"  {one_line(e.reason)}"])
     return output.table(headers, rows, whole=True)
+
+
+def marked_place(entry: "Egress") -> str:
+    """Return a host with its port, and a warning if it is an address that is not public."""
+    from wire.addresses import warning
+
+    leads_to = warning(entry.host)
+    return f"{literal(place(entry.host, entry.port))}{leads_to and f' [{leads_to}]'}"
 
 
 _agent = click.argument("name", shell_complete=complete_agents)

@@ -37,7 +37,8 @@ async def test_hosts_are_a_table(hive: FakeHive, hivectl: Hivectl) -> None:
     assert words(head) == "LAST AGENT STATE OK NO FAIL SENT RECEIVED HOST"
     assert {words(line) for line in (first, second)} == {
         "2023-11-14 22:13 alice - 12 0 0 2.0 KiB 3.0 MiB pypi.org:443",
-        "2023-11-14 22:13 bob-2 denied 0 3 0 0 B 0 B 10.1.2.3:8080",
+        "2023-11-14 22:13 bob-2 denied 0 3 0 0 B 0 B 10.1.2.3:8080 "
+        "[an address of a private network or of this host]",
     }
     assert words(third) == "2023-11-14 22:14 alice pending 0 3 0 0 B 0 B github.com:443"
     assert reason.strip() == "to clone the tool"
@@ -64,6 +65,15 @@ async def test_hosts_are_a_table(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("egress")).out == "no connections are recorded\n"
     assert (await hivectl("egress", "--pending")).out == "no hosts wait for a decision\n"
     assert (await hivectl("egress", "Bob")).code == Exit.USAGE
+
+
+async def test_the_host_itself_is_not_taken_for_the_container(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    hive.ledger.hosts = [host("127.0.0.1", 3000, reason="my own dev server")]
+    warned = "127.0.0.1:3000 [this host itself, not the agent's container]"
+    assert warned in (await hivectl("egress")).out
+    assert f"{warned} (my own dev server)" in (await hivectl("pending")).out
 
 
 async def test_a_host_is_allowed_for_good(hive: FakeHive, hivectl: Hivectl) -> None:

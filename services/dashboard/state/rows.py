@@ -3,6 +3,7 @@
 from services.dashboard.state import shown
 from services.dashboard.state.tables import Json, Row
 from wire import names
+from wire.addresses import warning
 from wire.records.approvals import Approval, Deploy
 from wire.records.broker import PREVIEW, Message, MessageChange, MessageState, Question
 from wire.records.ledger import Budget, Egress
@@ -74,6 +75,7 @@ def egress_row(entry: Egress) -> Row:
         "host": literal(entry.host),
         "rule": literal(egress_rule(entry.host, entry.port) if entry.port else "other hosts"),
         "reason": shown.message(entry.reason),
+        "warning": warning(entry.host),
     }
 
 

@@ -52,6 +52,7 @@ function makeRefused(entry) {
     "li",
     { className: "refused" },
     el("p", { className: "what" }, el("strong", {}, entry.agent), " was refused ", el("code", {}, entry.rule)),
+    el("p", { className: "error leads", hidden: !entry.warning }, `${entry.rule} is ${entry.warning}.`),
     reason,
     el("p", { className: "by" }, el("span", { className: "times" }), ", last ", el("time")),
     el("p", { className: "by" }, "Always allow adds ", el("code", {}, entry.rule), ` to egress of ${entry.agent}.`),

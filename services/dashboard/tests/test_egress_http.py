@@ -50,6 +50,7 @@ async def test_refused_hosts_are_live_and_answered(inside: Page) -> None:
     tables = await inside.until(lambda t: t["egress"])
     row = tables["egress"]["alice fd00::1 8080"]
     assert (row["rule"], row["refused"]) == ("[fd00::1]:8080", 1)
+    assert row["warning"] == "an address of a private network or of this host"
     assert row["reason"] == ["to ", row["reason"][1], "test"]
     hive.ledger.refuse("alice", "fd00::1", 8080)
     await inside.until(lambda t: t["egress"]["alice fd00::1 8080"]["refused"] == 2)
