@@ -386,7 +386,9 @@ async def test_another_server_name_never_reaches_the_server(
         assert f"A connection to server.test:{server.port} was refused" in caplog.text
 
 
-@pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n", HELLO[:60]])
+@pytest.mark.parametrize(
+    "sent", [b"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n", HELLO[:60]], ids=["http", "cut-off"]
+)
 async def test_port_443_lets_nothing_but_tls_through(
     tmp_path: Path, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
