@@ -7,8 +7,10 @@ would share a commit (docs/decisions/0002-group-commit.md), but the event loop w
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +41,10 @@ class Disk:
         self._busy = False
 
     def close(self) -> None:
-        """Finish the sync under way."""
+        """Finish the sync under way. Those who wait for the next one are cancelled."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
         self._thread.shutdown()
         self._db.close()
         if self._descriptor >= 0:
@@ -82,4 +87,6 @@ class Disk:
         os.fdatasync(self._descriptor)
         self._syncs += 1
         if self._syncs % CHECKPOINT == 0:
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            # All is on the disk already: a log that cannot be moved now is moved some time later.
+            with suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")

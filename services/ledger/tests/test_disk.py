@@ -97,6 +97,22 @@ async def test_a_disk_that_fails_is_told(room: Room, syncs: Syncs) -> None:
     assert syncs.count == 1
 
 
+async def test_a_stop_during_a_sync_waits_for_that_sync_alone(room: Room, syncs: Syncs) -> None:
+    failed: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+    first = settle(room, room.reserve())
+    assert await asyncio.to_thread(syncs.begun.acquire, timeout=LIMIT)
+    second = settle(room, room.reserve())
+    await asyncio.sleep(0)
+    syncs.let.release()
+    room.reopen()
+    await first
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    assert not failed
+    assert room.budget().spent_tokens == 10
+
+
 async def test_the_log_stays_small(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "CHECKPOINT", 5)
     log = room.path.with_name("ledger.sqlite-wal")
