@@ -34,6 +34,10 @@ class Upstream:
         )
         return found
 
+    def of_load(self) -> list[dict[str, Any]]:
+        """Return those of `load`: Claude Code in other agents names itself."""
+        return [one for one in self.seen() if "user-agent" not in one["headers"]]
+
 
 @contextmanager
 def upstream(hive: Hive) -> Iterator[Upstream]:
