@@ -155,8 +155,8 @@ def test_no_listener_of_the_host_is_reached(swarm: Hive) -> None:
     assert inside(swarm, "alice", "ls", "/sys/class/net").stdout == "lo\n"
     listening = inside(swarm, "alice", "cat", "/proc/net/tcp", "/proc/net/tcp6", "/proc/net/unix")
     assert f":{dashboard:04X} " not in listening.stdout
-    assert "dbus/system_bus_socket" in swarm.run("cat", "/proc/net/unix").stdout
-    assert "hyperhive" not in listening.stdout
+    assert "/run/hyperhive/agents/bob/" in swarm.run("cat", "/proc/net/unix").stdout
+    assert "/run/hyperhive/agents/bob/" not in listening.stdout
 
 
 def test_abstract_sockets_of_the_host_and_of_others_are_not_there(swarm: Hive) -> None:
