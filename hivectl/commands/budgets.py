@@ -165,8 +165,13 @@ def _line(b: "Budget", output: Output) -> str:
         parts[-1] += f" of {money(b.limit)}" if b.limit else ""
     if b.limit_tokens:
         parts.append(f"{count(b.spent_tokens)} of {count(b.limit_tokens)} tokens")
-    state = output.paint(b.state, state_cell(b.state).colour)
+    state = output.paint(_state(b), state_cell(_state(b)).colour)
     return f"{_name(b)}, {b.period}: {', '.join(parts)} ({_used(b)}), {state}"
+
+
+def _state(b: "Budget") -> str:
+    """Return the state: `lifted` while the operator lets the budget be exceeded."""
+    return "lifted" if b.lifted_until else b.state
 
 
 def _name(b: "Budget") -> str:
@@ -182,7 +187,7 @@ def _budget_table(found: "list[Budget]", output: Output) -> list[str]:
             Cell(count(b.spent_tokens), right=True),
             Cell(count(b.limit_tokens) if b.limit_tokens else "-", right=True),
             Cell(_used(b), right=True),
-            state_cell(b.state),
+            state_cell(_state(b)),
             b.period,
             _name(b),
         ]

@@ -31,6 +31,7 @@ STATE_COLOURS = {
     "paused": "yellow",
     "pending": "yellow",
     "warned": "yellow",
+    "lifted": "yellow",
     "once": "yellow",
     "open": "yellow",
     "approved": "yellow",

@@ -112,7 +112,7 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     notices = Notices(database, broker)
     budgets.on_notice = hosts.on_notice = notices.deliverer.wake
     ledger = Ledger(parts, settings, _now)
-    ledger.on_forgotten = enforcer.cancel
+    ledger.on_outdated = enforcer.cancel
 
     def broker_appeared() -> None:
         notices.deliverer.broker_appeared()

@@ -60,8 +60,8 @@ class Ledger:
         self._vacuuming = asyncio.Lock()
         self.on_limits: Callable[[Key], None] = lambda key: None
         """Hears of budgets whose limits have changed."""
-        self.on_forgotten: Callable[[list[int]], None] = lambda questions: None
-        """Hears of questions about budgets that are forgotten."""
+        self.on_outdated: Callable[[list[int]], None] = lambda questions: None
+        """Hears of questions that are out of date."""
 
     def recover(self) -> None:
         """Recover the state of an earlier run.
@@ -101,16 +101,21 @@ class Ledger:
     def set_budget(self, source: Source, kind: str, name: str, values: Mapping[str, Value]) -> None:
         """Set the limits of one source.
 
+        Those of an operator take the place of earlier answers to a question about the budget.
+
         Raises:
             InvalidArgument: a value is not valid.
             Unavailable: the store could not be written.
         """
         owner = _owner(kind, name)
         limits = _LIMITS.parse(values)
+        anew = _periods(limits) if source is Source.OPERATOR else set()
         if not limits.reset:
             limits = _joined(self._parts.budgets.allowances(owner, source), limits)
         limits = limits._replace(reset=False)
-        self._apply(self._parts.budgets.set_limits(owner, source, limits, self._now()))
+        change = self._parts.budgets.set_limits(owner, source, limits, self._now(), anew)
+        self._apply(change)
+        self.on_outdated(change.questions)
         self._parts.requests.wake()
         for period in BudgetPeriod:
             self.on_limits(Key(owner, period))
@@ -127,7 +132,7 @@ class Ledger:
         check_agent_name(agent)
         change = self._parts.budgets.forget(Owner(BudgetKind.AGENT, agent))
         self._apply(change)
-        self.on_forgotten(change.questions)
+        self.on_outdated(change.questions)
         self._parts.hosts.forget(agent)
 
     async def vacuum(self) -> int:
@@ -156,6 +161,12 @@ class Ledger:
         with self._parts.database.write() as db:
             change.save(db)
         change.adopt()
+
+
+def _periods(limits: BudgetLimits) -> set[BudgetPeriod]:
+    """Return the periods for which a caller sets limits."""
+    given = {name for name, value in limits._asdict().items() if value is not None}
+    return {one for one in BudgetPeriod if limits.reset or {one, f"{one}_tokens"} & given}
 
 
 def _joined(before: BudgetLimits, changed: BudgetLimits) -> BudgetLimits:

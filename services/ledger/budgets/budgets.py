@@ -11,7 +11,7 @@ that it shares, unless there is only one of them: others find room beside them.
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -176,13 +176,32 @@ class Budgets:
         return self._allowances.get(owner, source)
 
     def set_limits(
-        self, owner: Owner, source: Source, limits: BudgetLimits, now: int
+        self,
+        owner: Owner,
+        source: Source,
+        limits: BudgetLimits,
+        now: int,
+        anew: Collection[BudgetPeriod] = (),
     ) -> "LimitChange":
-        """Return the change that sets the limits of one source, and what follows from that."""
+        """Return the change that sets the limits of one source, and what follows from that.
+
+        Args:
+            owner: the owner of the budgets.
+            source: the one who sets the limits.
+            limits: the limits.
+            now: the time.
+            anew: the periods in which earlier answers of the operator hold no longer.
+        """
         with self._allowances.tried(owner, source, limits):
             accounts = [self.account(Key(owner, period), now) for period in BudgetPeriod]
-            judged = self._change(accounts, now)
-        return LimitChange(self, owner, source, limits, judged)
+            judged = self._change(
+                [
+                    replace(one, raised=NOTHING, lifted_until=0) if one.key.period in anew else one
+                    for one in accounts
+                ],
+                now,
+            )
+        return LimitChange(self, owner, source, limits, judged, judged.ask_again(anew))
 
     def forget(self, owner: Owner) -> "Forgetting":
         """Return the change that drops what an owner has spent, and the limits that were set."""
@@ -339,6 +358,16 @@ class Charge:
         self._accounts = accounts
         self._told = told
 
+    def ask_again(self, periods: Collection[BudgetPeriod]) -> list[int]:
+        """Have the operator asked anew about budgets that are used up; return earlier questions."""
+        questions = []
+        for at, account in enumerate(self._accounts):
+            used_up = account.state is BudgetState.EXHAUSTED and account.asked
+            if used_up and account.key.period in periods:
+                questions.append(account.question)
+                self._accounts[at] = replace(account.unasked(), answer=Answer.NONE)
+        return [question for question in questions if question]
+
     def save(self, db: sqlite3.Connection) -> None:
         """See Change."""
         store.save(db, self._accounts)
@@ -361,7 +390,10 @@ class LimitChange:
         source: Source,
         limits: BudgetLimits,
         judged: Charge,
+        questions: list[int],
     ) -> None:
+        self.questions: Final = questions
+        """Those that are out of date."""
         self._budgets = budgets
         self._owner = owner
         self._source = source

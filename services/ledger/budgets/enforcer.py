@@ -81,7 +81,7 @@ class Enforcer:
         """The kind and the reason of each agent's hold."""
         self._refused: dict[Key, set[str]] = {}
         self._resolved: set[int] = set()
-        self._forgotten: set[int] = set()
+        self._outdated: set[int] = set()
         self._new_broker = True
         self._wake = asyncio.Event()
         self._wake.set()
@@ -126,8 +126,8 @@ class Enforcer:
         self._wake.set()
 
     def cancel(self, questions: Iterable[int]) -> None:
-        """Cancel questions about budgets that are forgotten."""
-        self._forgotten.update(questions)
+        """Cancel questions that are out of date."""
+        self._outdated.update(questions)
         self._wake.set()
 
     def refused(self, key: Key, agent: str) -> None:
@@ -154,9 +154,9 @@ class Enforcer:
         resolved = set(self._resolved)
         await self._hear(resolved)
         self._resolved -= resolved
-        for number in sorted(self._forgotten):
+        for number in sorted(self._outdated):
             await self._broker.release([], number)
-            self._forgotten.discard(number)
+            self._outdated.discard(number)
         if free := self._free():
             await self._broker.release(free, 0)
         for account in self._accounts():

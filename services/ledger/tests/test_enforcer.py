@@ -9,6 +9,7 @@ import pytest
 
 from services.ledger.budgets.enforcer import Enforcer
 from services.ledger.budgets.notices import Notice, Notices
+from services.ledger.budgets.store import Source
 from services.ledger.tests.conftest import DAY, DOLLAR, NOON, SECOND, Room
 from wire.errors import BudgetExhausted, NotFound, Unavailable
 from wire.records.broker import (
@@ -175,7 +176,7 @@ async def test_an_agent_is_held_and_the_operator_asked_once(
 async def test_a_purge_forgets_what_was_spent_and_the_question(
     room: Room, broker: FakeBroker, enforcer: Enforcer
 ) -> None:
-    room.ledger.on_forgotten = enforcer.cancel
+    room.ledger.on_outdated = enforcer.cancel
     exhaust(room)
     await enforcer.enforce()
     room.ledger.forget("alice")
@@ -188,6 +189,39 @@ async def test_a_purge_forgets_what_was_spent_and_the_question(
     assert used.cost > 10 * DOLLAR, "what was used stays in the lists"
     hive = next(b for b in room.ledger.list_budgets() if (b.kind, b.period) == ("hive", "total"))
     assert hive.spent > 10 * DOLLAR, "and counts for the hive"
+
+
+async def test_new_limits_of_the_operator_end_earlier_answers(
+    room: Room, broker: FakeBroker, enforcer: Enforcer
+) -> None:
+    room.ledger.on_outdated = enforcer.cancel
+    exhaust(room)
+    await enforcer.enforce()
+    room.now += SECOND
+    room.limit("agent", "alice", day=4 * DOLLAR)  # still used up: another question
+    await enforcer.enforce()
+    [question] = broker.open
+    assert (question.id, "of $4.00" in question.text) == (2, True)
+    broker.answer(2, RAISE)
+    await enforcer.enforce()
+    assert (room.budget().raised > 0, broker.held) == (True, {})
+    room.limit("agent", "alice", day=12 * DOLLAR)
+    assert (room.budget().limit, room.budget().raised) == (12 * DOLLAR, 0)
+    room.now += SECOND
+    room.spend(2)
+    await enforcer.enforce()
+    broker.answer(3, LIFT)
+    await enforcer.enforce()
+    assert not is_refused(room)
+    room.limit("agent", "alice", week=500 * DOLLAR)
+    assert not is_refused(room), "the limit of another period changes nothing"
+    room.limit("agent", "alice", Source.DEPLOYED, day=1 * DOLLAR)
+    assert not is_refused(room), "nor does a deploy"
+    room.now += SECOND
+    room.limit("agent", "alice", day=12 * DOLLAR)
+    assert is_refused(room)
+    await enforcer.enforce()
+    assert (broker.held, len(broker.open)) == ({"alice": HoldKind.BUDGET}, 1)
 
 
 async def test_a_raise_holds_for_the_period(
