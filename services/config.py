@@ -304,8 +304,8 @@ class GatewayConfig(Section):
     )
     """The names and addresses that each agent with the network `gateway` may reach, at most 100, in
     addition to those of its agent.toml: `github.com`, `*.pythonhosted.org`, `crates.io:443`,
-    `10.1.2.3:8080`, or `*` for all names. A rule without a port is for the ports 80 and 443. By
-    default these are registries of packages."""
+    `10.1.2.3:8080`, or `*` for all names with a dot. A rule without a port is for the ports 80 and
+    443. By default these are registries of packages."""
     agents: dict[AgentName, GatewayAgent] = Field(default_factory=dict)
     """A section `[gateway.agents.NAME]` for each agent that has settings of its own."""
     max_body: Size = 32 * 2**20

@@ -9,7 +9,7 @@ A rule is one of these; without a port it is for the ports of the web, 80 and 44
     github.com          one name
     crates.io:443       one name on one port
     *.pythonhosted.org  all names below one, at any depth; not that name itself
-    *                   all names; addresses only if another rule names them
+    *                   all names with a dot; others, and addresses, need a rule of their own
     10.1.2.3:8080       an address, also when a permitted name leads to it
     [fd00::1]:8080      an address of IPv6; without a port also fd00::1
 
@@ -70,7 +70,10 @@ class Rule:
             return host == self.host
         if not isinstance(host, str):
             return False
-        return not self.host or host.endswith(f".{self.host}")
+        if not self.host:
+            # A name of one label means one in a domain of the host, which only a rule for it names.
+            return "." in host
+        return host.endswith(f".{self.host}")
 
     def __str__(self) -> str:
         if self.wildcard:
