@@ -26,7 +26,8 @@ SECONDS: Final = 5.0
 class Measured(NamedTuple):
     """The figures of one moment, without those that no service answered."""
 
-    depths: list[MessageCount]
+    depths: list[MessageCount] | None
+    """None if the broker does not answer."""
     usage: dict[str, Usage]
     """By agent."""
 
@@ -51,7 +52,7 @@ class Measurements:
             )
         return Measured(depths, {name: usage for name, usage in usages if usage is not None})
 
-    async def _read_depths(self) -> list[MessageCount]:
+    async def _read_depths(self) -> list[MessageCount] | None:
         # Noted before the question: a change during the question makes the next reader ask again.
         changes = self._counts.message_changes
         if changes != self._depths_of:
@@ -60,7 +61,7 @@ class Measurements:
             except HiveError as error:
                 log.info("the depths of the inboxes are not known: %s", error)
                 self._depths_of = -1
-                return []
+                return None
             self._depths_of = changes
         return self._depths
 

@@ -13,8 +13,9 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from services.dashboard.clients.measurements import Measured
 from services.dashboard.state.counts import Counts
 from services.dashboard.state.tables import Row, Table, Tables
+from wire.names import OPERATOR
 from wire.records.approvals import ApprovalState
-from wire.records.broker import QuestionState
+from wire.records.broker import MessageState, QuestionState
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -115,11 +116,16 @@ class _Metrics(Collector):
 
     def _of_work(self) -> Iterator[Metric]:
         counts = self._counts
+        depths = self._measured.depths
+        found = {(c.recipient, str(c.state)): c.number for c in depths or ()}
+        if depths is not None:  # an inbox without messages is 0, not absent: alarms need that
+            for inbox in (OPERATOR, *(name for name, _ in self._rows(Table.AGENTS))):
+                found.setdefault((inbox, MessageState.QUEUED.value), 0)
         yield _gauge(
             "queue_depth",
             "The messages of an inbox that are not done, by state.",
             ["inbox", "state"],
-            {(c.recipient, c.state): c.number for c in self._measured.depths},
+            found,
         )
         yield _counter(
             "messages", "Messages that came to a state.", ["inbox", "state"], counts.messages

@@ -57,6 +57,7 @@ async def test_events_are_counted(inside: Page) -> None:
     assert found["messages_total", ("bob", "queued")] == 1
     assert found["messages_total", ("bob", "leased")] == 1
     assert found["queue_depth", ("bob", "leased")] == 1
+    assert found["queue_depth", ("alice", "queued")] == 0, "an empty inbox is not absent"
     assert found["crashes_total", ("alice", "oom-kill")] == 1
     assert found["jobs_total", ("alice", "failed", "restart")] == 1
     assert found["jobs_running", ()] == 0

@@ -214,11 +214,12 @@ class Enforcer:
             offer = texts.offer(account, limit)
             account = replace(account, asked=self._now(), offer=offer)
             self._apply(self._budgets.keep(account))
-        agents = refused | self._concerned(account) if first else refused
+        held = set(self._held_for_budgets())
+        # A new question comes with the present figures also for the agents that stay held.
+        same = {agent for agent in held if texts.is_reason(self._held[agent][1], account)}
+        agents = (refused | self._concerned(account) | same) if first else refused
         try:
-            number = await self._broker.hold(
-                self._order(account, sorted(agents.difference(self._held_for_budgets())))
-            )
+            number = await self._broker.hold(self._order(account, sorted(agents - (held - same))))
         except BaseException:
             self._refused.setdefault(account.key, set()).update(refused)
             raise

@@ -202,6 +202,7 @@ async def test_new_limits_of_the_operator_end_earlier_answers(
     await enforcer.enforce()
     [question] = broker.open
     assert (question.id, "of $4.00" in question.text) == (2, True)
+    assert broker.reasons["alice"].endswith("of $4.00)")
     broker.answer(2, RAISE)
     await enforcer.enforce()
     assert (room.budget().raised > 0, broker.held) == (True, {})
