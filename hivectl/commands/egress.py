@@ -7,6 +7,7 @@ import click
 
 from hivectl.arguments.completers import complete_agents, complete_refused
 from hivectl.arguments.types import host_and_port, number, past
+from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
 from hivectl.output.formats import count, local_time, place, size
 from hivectl.output.terminal import Cell, Output, Row, state_cell
@@ -122,8 +123,8 @@ async def allow_egress(
     your name, which is approved and deployed at once, without a restart of the agent. HOST is
     a name, `*.NAME` for all names below one, `*`, or an address; without a port it is for the
     ports 80 and 443. The list has an effect with the network `gateway` only. With --once,
-    agent.toml stays as it is, and the next connection is allowed: without a port, to each port of
-    the host that waits for your decision, or to 443.
+    agent.toml stays as it is, and the next connection is allowed: without a port, to the only port
+    of the host that waits for your decision, or to 443.
     """
     from wire.names import check_agent_name
     from wire.records.approvals import NO_JOB
@@ -193,6 +194,14 @@ async def _decide(
 
     named, port = host
     ports = [port] if port else await _pending_ports(hive, name, named) or [HTTPS]
+    if decision == "once" and len(ports) > 1:
+        # The agent may have asked for more of them since the operator has looked.
+        listed = ", ".join(str(one) for one in ports)
+        raise CommandError(
+            Exit.USAGE,
+            f"{name} asks for several ports of {literal(named)}: {listed}. Name one, such as "
+            f"{literal(place(named, ports[0]))}.",
+        )
     for one in ports:
         await hive.ledger.decide_egress(name, named, one, EgressDecision(decision))
     words = {"once": "is allowed once", "deny": "is denied"}[decision]

@@ -111,10 +111,11 @@ async def test_a_host_is_allowed_once_or_denied(hive: FakeHive, hivectl: Hivectl
         host("github.com", 8443, agent="bob-2"),
     ]
     ran = await hivectl("allow-egress", "alice", "github.com", "--once")
-    assert ran.out.splitlines() == [
-        "github.com:22 is allowed once to alice",
-        "github.com:443 is allowed once to alice",
-    ]
+    assert ran.code == Exit.USAGE
+    assert "alice asks for several ports of github.com: 22, 443. Name one" in ran.err
+    assert hive.ledger.calls == []
+    ran = await hivectl("allow-egress", "alice", "github.com:22", "--once")
+    assert ran.out == "github.com:22 is allowed once to alice\n"
     assert (await hivectl("deny-egress", "alice", "github.com:80")).out == (
         "github.com:80 is denied to alice\n"
     )
@@ -122,7 +123,6 @@ async def test_a_host_is_allowed_once_or_denied(hive: FakeHive, hivectl: Hivectl
     assert ran.json == [{"agent": "alice", "host": "example.org", "port": 443, "decision": "deny"}]
     assert [call[1:] for call in hive.ledger.calls] == [
         ("alice", "github.com", 22, "once"),
-        ("alice", "github.com", 443, "once"),
         ("alice", "github.com", 80, "deny"),
         ("alice", "example.org", 443, "deny"),
     ]

@@ -232,8 +232,10 @@ class Hosts:
             if other is None:
                 raise _too_many(entry)
             self._save(other._replace(state=EgressState.NONE), durable=False)
+        # An agent may repeat a request as often as it likes: only a new one waits for the disk.
+        durable = entry.state is not EgressState.PENDING
         entry = entry._replace(state=EgressState.PENDING, reason=reason or entry.reason)
-        self._save(entry, durable=True)
+        self._save(entry, durable=durable)
 
     def _decide(
         self, entries: Sequence[Egress], state: EgressState, told: Sequence[Notice]

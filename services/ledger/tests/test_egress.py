@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext, suppress
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -65,6 +66,15 @@ async def test_the_operator_is_not_asked_about_the_container_itself(room: Room, 
     room.hosts.decide("alice", host, 443, "once")
     assert refuse(room, host)
     assert not refuse(room, host)
+
+
+async def test_a_repeated_request_does_not_keep_the_disk_busy(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable = Mock(wraps=room.database.write)
+    monkeypatch.setattr(room.database, "write", durable)
+    assert [ask(room) for _ in range(3)] == [False] * 3
+    assert durable.call_count == 1
 
 
 async def test_repeated_refusals_are_one_request_with_a_count(room: Room) -> None:
