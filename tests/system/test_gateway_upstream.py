@@ -56,7 +56,7 @@ def test_claude_goes_on_without_the_fast_mode_which_is_not_in_the_price(
         pytest.param("stall", "broken", marks=pytest.mark.long),
         ("cut", "broken"),
         pytest.param("noise", "broken", marks=pytest.mark.long),
-        ("flood", "broken"),
+        pytest.param("flood", "broken", marks=pytest.mark.long),
     ],
 )
 def test_claude_gets_a_clean_error_from(
