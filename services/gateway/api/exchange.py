@@ -165,10 +165,12 @@ class Exchange:
             patience = CLIENT_SECONDS
             while piece := await self._piece(response):
                 began = time.monotonic()
-                async with asyncio.timeout(max(patience, 0)):
-                    await client.write(piece)
+                try:
+                    async with asyncio.timeout(max(patience, 0)):
+                        await client.write(piece)
+                finally:
+                    reader.feed(piece)  # also if the client has gone
                 patience -= time.monotonic() - began
-                reader.feed(piece)
                 if self.received > MAX_ANSWER:
                     raise ApiError(502, f"the answer has more than {MAX_ANSWER} bytes.")
         except ApiError as error:
@@ -185,7 +187,9 @@ class Exchange:
         now = time.monotonic()
         use = self.usage
         if self.outcome is RequestOutcome.BROKEN:
-            use.estimate(now - self.started, self.asked.input_tokens, self.asked.output_tokens)
+            use.estimate(
+                now - self.started, self.body, self.asked.input_tokens, self.asked.output_tokens
+            )
         return Settlement(
             outcome=self.outcome,
             status=self.status,

@@ -17,8 +17,8 @@ _FRAME: Final = 80
 """The bytes of an event around its text."""
 _BYTES_OF_TOKEN: Final = 3
 """Fewer bytes than a token of text has on average, so that an estimate is rather too high."""
-_BYTES_OF_INPUT: Final = 2
-"""The same for the input, which an agent may write so that its tokens are short."""
+_WORDS: Final = bytes(c for c in range(128) if chr(c).isalpha() or chr(c).isspace())
+"""The bytes of the input that are rarely tokens of their own, as all others may be."""
 _US_PERCENT: Final = 10
 """The surcharge for inference in the US alone, which a workspace may have as its default."""
 _TOKENS_OF_SECOND: Final = 100
@@ -75,16 +75,18 @@ class Usage:
         self.begun = True
         return True
 
-    def estimate(self, seconds: float, input_most: int, output_most: int) -> None:
+    def estimate(self, seconds: float, body: bytes, input_most: int, output_most: int) -> None:
         """Fill in the use of an answer that was cut off, rather too much than too little.
 
         Args:
             seconds: the time since the request was sent.
+            body: the request; empty once the head of an answer has come.
             input_most: the tokens of the input that were reserved, more than it has.
             output_most: the most that the request allowed.
         """
         if not self.begun:
-            self.input_tokens = input_most // _BYTES_OF_INPUT
+            words = 1 - len(body.translate(None, _WORDS)) / len(body) if body else 1
+            self.input_tokens = round(input_most * (1 - words / 2))
         unseen = int(seconds * _TOKENS_OF_SECOND)
         self.output_tokens = min(
             max(self.output_tokens, self.generated, unseen), max(self.output_tokens, output_most)

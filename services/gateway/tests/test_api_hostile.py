@@ -228,6 +228,29 @@ async def test_a_client_that_does_not_read_keeps_no_reservation(
         writer.close()
 
 
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("x" * 200_000, 0.5), ("an ordinary sentence " * 10_000, 0.5), ("}~" * 10**5, 1)],
+)
+async def test_a_request_that_is_cut_off_costs_what_its_text_may_cost(
+    tmp_path: Path, text: str, part: float
+) -> None:
+    async with upstream(hang) as up, stage(tmp_path, upstream=up.url) as hive:
+        _, writer = await hive.open(proxy=False)
+        asked = {
+            "model": "claude-a",
+            "max_tokens": 5,
+            "messages": [{"role": "user", "content": text}],
+        }
+        writer.write(post(json.dumps(asked).encode()))
+        async with asyncio.timeout(LIMIT):
+            await up.asked.wait()
+        writer.close()
+        usage = await hive.ledger.settlement()
+        most = hive.ledger.reserved[1].input_tokens
+        assert part * most <= usage.input_tokens * 1.01 <= (part + 0.05) * most
+
+
 async def test_connections_are_bounded(tmp_path: Path) -> None:
     async with stage(tmp_path, config=GatewayConfig(max_connections=4)) as hive:
         kept = [await hive.open(proxy=False) for _ in range(4)]
