@@ -7,7 +7,7 @@ import pytest
 
 from tests.system import gateway
 from tests.system.hive import Hive
-from tests.system.inside import PROBES, inside
+from tests.system.inside import PROBES, hivectl, inside
 
 pytestmark = pytest.mark.system
 
@@ -43,6 +43,9 @@ def anywhere(swarm: Hive) -> Iterator[Hive]:
     with gateway.settings(swarm, network="gateway", egress=["*"]):
         yield swarm
     swarm.run("sed", "-i", f"/{MARK}/d", "/etc/hosts")
+    for one in hivectl(swarm, "egress", "alice", "--pending"):
+        host = f"[{one['host']}]" if ":" in one["host"] else one["host"]
+        swarm.hivectl("deny-egress", "alice", f"{host}:{one['port']}")
 
 
 def asked(hive: Hive, request: str) -> str:
