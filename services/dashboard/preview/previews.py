@@ -19,6 +19,8 @@ MAX_CONNECTIONS: Final = 128
 MAX_OF_AGENT: Final = 48
 """The connections to programs of one agent: its page opens web sockets as it likes."""
 HEAD_SECONDS: Final = 20.0
+MAX_HEADS: Final = 16
+"""The heads of one answer: some come before it, such as 103."""
 CHUNK: Final = 64 * 1024
 
 _TEXT: Final = (
@@ -180,11 +182,14 @@ class Previews:
     async def _receive(self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass an answer on to its end, with the rest of the connection if the protocol changes."""
         try:
-            while True:
+            for _ in range(MAX_HEADS):
                 head = heads.answer(await theirs.readuntil(b"\r\n\r\n"))
                 writer.write(heads.to_browser(head, COOKIE))
+                await writer.drain()
                 if head.status == 101 or head.status >= 200:
                     break
+            else:
+                raise heads.MalformedError
         except (heads.MalformedError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             writer.write(_text("502 Bad Gateway", "The agent's program did not answer in HTTP."))
             return

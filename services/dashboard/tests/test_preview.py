@@ -267,6 +267,22 @@ async def test_a_program_that_does_not_speak_http_is_named(page: Page, answer: b
     assert said.endswith(b"did not answer in HTTP.\n")
 
 
+async def test_a_program_that_sends_heads_without_end_is_cut_off(page: Page) -> None:
+    await page.log_in()
+    program = Program()
+    hint = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    program.answer = hint * 1000 + b"HTTP/1.1 200 OK\r\n\r\n"
+    async with serving(program, page.agents / "alice"):
+        cookie = await enter(page)
+        said = await send(page, get("/", cookie))
+        assert said.count(b" 103 ") < 20
+        assert b"HTTP/1.1 502 " in said
+        program.answer = hint + b"HTTP/1.1 200 OK\r\n\r\n"
+        said = await send(page, get("/", cookie))
+    assert said.count(b"HTTP/1.1 103 ") == 1
+    assert b"HTTP/1.1 200 OK" in said
+
+
 async def test_a_port_that_is_not_offered_is_a_sentence(page: Page) -> None:
     await page.log_in()
     said = await send(page, get("/", await enter(page)))
