@@ -74,21 +74,29 @@ def test_what_an_agent_has_spent_outlives_it_until_a_purge(swarm: Hive) -> None:
     assert hivectl(swarm, "usage", "eve"), "what was used is kept"
 
 
-def test_a_refused_host_is_allowed_at_once_and_without_a_restart(swarm: Hive) -> None:
-    said = inside(swarm, "alice", *FETCH).stdout
-    assert f"refused {HOST}:80 for alice" in said
-    entry = pending(swarm, "egress", "alice")
+@pytest.fixture
+def fay(swarm: Hive) -> Iterator[str]:
+    """An agent of this test alone: others count on what is deployed to theirs."""
+    swarm.hivectl("spawn", "fay", timeout=120)
+    yield "fay"
+    swarm.hivectl("destroy", "fay", "--purge", "--yes", timeout=120)
+
+
+def test_a_refused_host_is_allowed_at_once_and_without_a_restart(swarm: Hive, fay: str) -> None:
+    said = inside(swarm, fay, *FETCH).stdout
+    assert f"refused {HOST}:80 for {fay}" in said
+    entry = pending(swarm, "egress", fay)
     assert (entry["host"], entry["port"]) == (HOST, 80)
-    before = property_of(swarm, "alice", "InvocationId")
-    allowed = hivectl(swarm, "allow-egress", "alice", HOST)
+    before = property_of(swarm, fay, "InvocationId")
+    allowed = hivectl(swarm, "allow-egress", fay, HOST)
     assert allowed["deployed"]
-    until_told(swarm, "alice", "egress-decided", f"You may now connect to {HOST}:80.")
-    said = inside(swarm, "alice", *FETCH).stdout
+    until_told(swarm, fay, "egress-decided", f"You may now connect to {HOST}:80.")
+    said = inside(swarm, fay, *FETCH).stdout
     assert "refused" not in said, "the name does not exist, which is another sentence"
-    assert property_of(swarm, "alice", "InvocationId") == before
-    [row] = [row for row in hivectl(swarm, "egress", "alice") if row["host"] == HOST]
+    assert property_of(swarm, fay, "InvocationId") == before
+    [row] = [row for row in hivectl(swarm, "egress", fay) if row["host"] == HOST]
     assert (row["state"], row["refused"] >= 1) == ("allowed", True)
-    again = swarm.hivectl("allow-egress", "alice", HOST, check=False)
+    again = swarm.hivectl("allow-egress", fay, HOST, check=False)
     assert (again.returncode, "already allows" in again.stderr) == (6, True)
 
 
@@ -141,8 +149,8 @@ def test_prometheus_reads_the_metrics_with_its_token(swarm: Hive, token: str) ->
     url = f"http://127.0.0.1:{swarm.ports.dashboard}/metrics"
     head = ("curl", "-s", "--max-time", "20")
     assert swarm.run(*head, "-o", "/dev/null", "-w", "%{http_code}", url).stdout == "401"
-    swarm.hivectl("send", "alice", "what is 600 plus 66")
-    until_told(swarm, "operator", "message", "666")
+    sent = hivectl(swarm, "send", "alice", "what is 600 plus 66")["id"]
+    assert swarm.until_settled(sent) == "acknowledged"
     text = swarm.run(*head, "-f", "-H", f"Authorization: Bearer {token}", url).stdout
     value = re.search(r'^hyperhive_agent_cpu_seconds_total\{agent="alice"\} (\S+)$', text, re.M)
     assert value
