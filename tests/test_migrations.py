@@ -32,7 +32,7 @@ LANDED = {
         "c510c0ea2dbbe366",
         "5d84bf4412669e74",
     ],
-    "ledger": ["1b1662b4a8841ed9", "0c3f26606955c1a9", "e99c7ea54ccde4e5"],
+    "ledger": ["1b1662b4a8841ed9", "0c3f26606955c1a9", "9466ac98fe704cf4"],
     "lifecycle": [
         "2654f076b6effe2f",
         "efd657451b18686e",
