@@ -1,5 +1,7 @@
 """`hivectl logs`: an agent's container, endpoint and jobs, together and each alone."""
 
+from threading import Timer
+
 import pytest
 
 from tests.system.hive import Hive
@@ -33,11 +35,15 @@ def test_each_part_is_shown_alone_and_all_of_them_together(swarm: Hive) -> None:
 
 
 def test_new_lines_are_followed(swarm: Hive) -> None:
-    following = swarm.popen("hivectl", "logs", "bob", "-f", "-n", "0", "--unit", "jobs")
-    swarm.run("hivectl", "restart", "bob", timeout=120)
+    following = swarm.popen("hivectl", "logs", "bob", "-f", "-n", "1", "--unit", "jobs")
     assert following.stdout is not None
+    limit = Timer(120, following.kill)
+    limit.start()
     try:
+        assert "bob" in following.stdout.readline()  # the last line so far: now it follows
+        swarm.run("hivectl", "restart", "bob", timeout=120)
         assert "bob" in following.stdout.readline()
     finally:
+        limit.cancel()
         following.kill()
         following.communicate(timeout=30)

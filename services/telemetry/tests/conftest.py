@@ -24,12 +24,13 @@ def span(number: int = 1, **more: Any) -> dict[str, Any]:
 
 
 class FakeExporter:
-    """An exporter whose collector is away while `away` is set."""
+    """An exporter that fails while `away` is set, and for the first `failing` tries."""
 
     def __init__(self) -> None:
         self.exported: list[Owned] = []
         self.sizes: list[int] = []
         self.away = False
+        self.failing = 0
         self.tries = 0
         self.came = threading.Condition()
 
@@ -37,7 +38,7 @@ class FakeExporter:
         with self.came:
             self.tries += 1
             self.came.notify_all()
-            if self.away:
+            if self.away or self.tries <= self.failing:
                 raise ExportError("nobody listens")
             self.exported += spans
             self.sizes.append(len(spans))
