@@ -1,6 +1,7 @@
 """Previews: a program of an agent in a browser, behind the login and on an origin of its own."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -37,11 +38,17 @@ class Program:
 @asynccontextmanager
 async def serving(program: Program, directory: Path) -> AsyncIterator[None]:
     await asyncio.to_thread(directory.mkdir, parents=True)
-    server = await asyncio.start_unix_server(program.serve, directory / "port-3000.sock")
+    # The path of a test's directory may be longer than an address may be.
+    folder = os.open(directory, os.O_PATH)
     try:
-        yield
+        place = f"/proc/self/fd/{folder}/port-3000.sock"
+        server = await asyncio.start_unix_server(program.serve, place)
+        try:
+            yield
+        finally:
+            server.close()
     finally:
-        server.close()
+        os.close(folder)
 
 
 async def send(page: Page, data: bytes, *, more: bytes = b"") -> bytes:
