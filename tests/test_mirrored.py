@@ -8,6 +8,8 @@ from harness.claude import choices, forms, permissions, process
 from harness.telemetry import telemetry, turn_spans
 from harness.telemetry.span import Span
 from services.endpoint.tools.telemetry import RecordSpans, SpanArguments
+from services.gateway import clients
+from services.ledger.requests import requests
 from wire import names, steering
 from wire.agent_web import records
 from wire.records import broker
@@ -29,6 +31,10 @@ def test_the_choices_of_questions_about_calls_are_the_same() -> None:
         assert getattr(permissions, name) == getattr(broker, name)
     for name in ("DECLINE", "LEAVE_OUT"):
         assert getattr(forms, name) == getattr(broker, name)
+
+
+def test_a_gateway_waits_longer_for_a_reservation_than_the_ledger_does() -> None:
+    assert clients.RESERVE_SECONDS >= requests.WAIT_SECONDS + clients.SECONDS
 
 
 def test_each_field_of_the_harnesss_spans_reaches_telemetry() -> None:

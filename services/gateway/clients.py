@@ -9,8 +9,10 @@ from wire.clients.ledger import LedgerClient
 from wire.records.ledger import EgressReport, ReserveRequest, Settlement
 
 SECONDS: Final = 10.0
-"""Seconds that a call waits for the ledger: a reservation waits there up to 3 s for others to end,
-and a busy disk may take some more. An answer that comes later would leave something reserved."""
+"""Seconds that a call waits for the ledger, whose disk may be busy."""
+RESERVE_SECONDS: Final = 40.0
+"""Seconds that a reservation waits, which waits up to 30 s in the ledger for others to end. An
+answer that comes later would leave something reserved."""
 
 
 class BusLedger:
@@ -19,6 +21,7 @@ class BusLedger:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._client = LedgerClient(bus, timeout=SECONDS)
+        self._reserve = LedgerClient(bus, timeout=RESERVE_SECONDS)
         self._back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def watch(self) -> None:
@@ -35,7 +38,7 @@ class BusLedger:
 
     async def reserve(self, request: ReserveRequest) -> int:
         """See Ledger."""
-        return await self._client.reserve(request)
+        return await self._reserve.reserve(request)
 
     async def settle(self, id: int, usage: Settlement) -> None:
         """See Ledger."""

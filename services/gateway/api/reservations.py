@@ -27,9 +27,7 @@ from wire.records.ledger import ReserveRequest, Settlement
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS: Final = 60.0
-"""Seconds that a request waits for others whose reservations leave no room in a budget."""
-AGAIN_SECONDS: Final = 1.0
-"""Seconds until a reservation is tried again."""
+"""Seconds within which a reservation is repeated to a ledger that has started anew."""
 AWAY_SECONDS: Final = 2
 """The seconds that a request waits for a ledger that does not answer, and after which the client
 shall try again then."""
@@ -157,8 +155,7 @@ class Reservation:
             raise NotReservedError
 
     async def wait(self) -> None:
-        """Wait for the reservation. Ask once more when others have ended, or when the ledger has
-        started anew.
+        """Wait for the reservation. Ask once more when the ledger has started anew.
 
         Raises:
             ApiError: the request must not be sent.
@@ -169,9 +166,6 @@ class Reservation:
             if self.id is not None:
                 return
             match self.error:
-                case LimitExceeded() if time.monotonic() <= until:
-                    # No event tells a gateway that requests of other agents have ended.
-                    await asyncio.sleep(AGAIN_SECONDS)
                 case Unavailable() | Stopping() | Timeout() if (
                     time.monotonic() <= until and await _is_done(self._back, AWAY_SECONDS)
                 ):

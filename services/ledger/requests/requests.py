@@ -40,8 +40,8 @@ MAX_UNDER_WAY: Final = 256
 """The most requests of an agent that may be under way."""
 MAX_WAITING: Final = 16
 """The most requests of an agent that wait until others have ended."""
-WAIT_SECONDS: Final = 3.0
-"""Seconds that a request waits until others have ended, before its gateway has to ask again."""
+WAIT_SECONDS: Final = 30.0
+"""Seconds that a request waits until others have ended, before its client has to repeat it."""
 MOST_OUTPUT: Final = 1_000_000
 """The most tokens that a model writes for one request. An agent may ask for more, but a request
 that is lost must not count as more than a model can write."""
