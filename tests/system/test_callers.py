@@ -16,7 +16,6 @@ DOCUMENT = Path(__file__).parents[2] / "services/ledger/org.hyperhive.Ledger1.xm
 SENT_BY = {
     "hive-agents": {"RecordTurn", "CheckEgress"},
     "hive-gateway": {"Reserve", "Settle", "Release", "ReportEgress", "CheckEgress", "LimitedUntil"},
-    "hive-approvals": {"DecideEgress"},
     "hive-notify": {"ListEgress"},
     "hive-vacuum": {"Vacuum"},
 }
@@ -34,7 +33,8 @@ def with_outcome(outcome: dict[str, str], wanted: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "user", ["nobody", "hive-broker", "hive-telemetry", "hive-build", "hive-filter"]
+    "user",
+    ["nobody", "hive-broker", "hive-approvals", "hive-telemetry", "hive-build", "hive-filter"],
 )
 def test_who_has_no_business_with_the_ledger_reaches_nothing(swarm: Hive, user: str) -> None:
     assert set(calls(swarm, user).values()) == {"bus"}
@@ -52,7 +52,6 @@ def test_the_user_of_a_service_alone_is_nobody(swarm: Hive, user: str) -> None:
     [
         ("hive-gateway", "hive-gateway@alice.service", gateway("alice")),
         ("hive-agents", "hive-agent@alice.service", agent("alice")),
-        ("hive-approvals", "hive-approvals.service", Principal(Kind.SERVICE, "approvals")),
         ("hive-dashboard", "hive-dashboard.service", DASHBOARD),
         ("root", "hive-lifecycle.service", Principal(Kind.SERVICE, "lifecycle")),
         ("root", "", THE_OPERATOR),

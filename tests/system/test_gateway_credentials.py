@@ -29,8 +29,11 @@ def server(swarm: Hive) -> Iterator[Upstream]:
     with gateway.upstream(swarm) as found:
         upstream = f'[gateway]\nupstream = "{found.url("works")}"'
         with settings(swarm, ("", upstream)):
+            # She begins no turn: the ledger counts the requests of `load` alone.
+            swarm.hivectl("hold", "alice")
             swarm.hivectl("restart", "alice", timeout=120)
             yield found
+            swarm.hivectl("unhold", "alice")
     swarm.hivectl("restart", "alice", timeout=120)
 
 

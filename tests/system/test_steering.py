@@ -56,16 +56,20 @@ def test_a_harness_that_does_not_run_is_away(bob: Hive) -> None:
     until_state(bob, "bob", "idle", "TurnState")
 
 
+def kill_lifecycle(hive: Hive) -> None:
+    """Kill lifecycle, and wait until it runs again."""
+    shown = ("systemctl", "show", "--value", "-p", "InvocationID", "hive-lifecycle")
+    invocation = hive.run(*shown).stdout.strip()
+    hive.run("systemctl", "kill", "-s", "KILL", "hive-lifecycle")
+    until_active(hive, "hive-lifecycle.service", invocation)
+
+
 def test_a_restart_of_lifecycle_changes_no_turn_state(bob: Hive) -> None:
     bob.until_settled(hivectl(bob, "send", "bob", "say hello")["id"])
     until_state(bob, "bob", "idle", "TurnState")
     before = status(bob)
     assert before["context_tokens"] > 0
-    invocation = bob.run(
-        "systemctl", "show", "--value", "-p", "InvocationID", "hive-lifecycle"
-    ).stdout.strip()
-    bob.run("systemctl", "kill", "-s", "KILL", "hive-lifecycle")
-    until_active(bob, "hive-lifecycle.service", invocation)
+    kill_lifecycle(bob)
     after = status(bob)
     kept = ("turn_state", "turn_since", "context_tokens", "model", "logged_in")
     assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
@@ -155,7 +159,7 @@ def test_a_limit_holds_the_others_with_the_same_credentials(bob: Hive) -> None:
         until_state(bob, name, "rate-limited", "TurnState")
     bob.hivectl("send", "bob", "sleep 0.1")
     before = status(bob)
-    bob.run("systemctl", "kill", "-s", "KILL", "hive-lifecycle")
+    kill_lifecycle(bob)
     bob.hivectl("restart", "bob", timeout=120)
     until_state(bob, "bob", "rate-limited", "TurnState")
     assert status(bob)["turn_until"] == before["turn_until"]

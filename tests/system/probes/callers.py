@@ -20,7 +20,7 @@ from wire.errors import AccessDenied, HiveError
 from wire.types import Value
 
 PEER = "org.freedesktop.DBus.Peer"
-EMPTY: dict[str, Value] = {"a{sv}": {"": 0}, "s": "", "t": 0, "u": 0, "q": 0}
+EMPTY: dict[str, Value] = {"a{sv}": {"": 0}, "s": "", "t": 0, "u": 0, "q": 0, "as": []}
 
 
 def become(user: str, unit: str) -> None:
