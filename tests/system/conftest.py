@@ -10,6 +10,9 @@ from tests.system.inside import until_idle
 
 LONGEST = (
     "limits",
+    "gateway",
+    "network",
+    "own_network",
     "permissions",
     "awake_again",
     "sleep",
@@ -19,8 +22,10 @@ LONGEST = (
     "turns",
     "deploy",
     "context",
+    "kill",
+    "disk",
+    "gateway_credentials",
     "causes",
-    "network",
     "approvals_at_once",
     "build",
     "sandbox",

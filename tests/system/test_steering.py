@@ -155,15 +155,18 @@ def test_a_limit_holds_the_others_with_the_same_credentials(bob: Hive) -> None:
     until_state(bob, "alice", "idle", "TurnState")
     limit = int(time.time()) + 3600
     call(bob, "alice", "report", client="hyperhive-harness", provider_limit_until=limit)
-    for name in ("alice", "bob"):
-        until_state(bob, name, "rate-limited", "TurnState")
-    bob.hivectl("send", "bob", "sleep 0.1")
-    before = status(bob)
-    kill_lifecycle(bob)
-    bob.hivectl("restart", "bob", timeout=120)
-    until_state(bob, "bob", "rate-limited", "TurnState")
-    assert status(bob)["turn_until"] == before["turn_until"]
-    assert hivectl(bob, "lift-limits")["agents"] == ["alice", "bob", "manager"]
+    try:
+        for name in ("alice", "bob"):
+            until_state(bob, name, "rate-limited", "TurnState")
+        bob.hivectl("send", "bob", "sleep 0.1")
+        before = status(bob)
+        kill_lifecycle(bob)
+        bob.hivectl("restart", "bob", timeout=120)
+        until_state(bob, "bob", "rate-limited", "TurnState")
+        assert status(bob)["turn_until"] == before["turn_until"]
+    finally:
+        lifted = hivectl(bob, "lift-limits")["agents"]
+    assert lifted == ["alice", "bob", "manager"]
     for name in ("alice", "bob", "manager"):
         until_state(bob, name, "idle", "TurnState")
     assert wait_for_inbox(bob, "I slept for 0.1 seconds", "bob")
