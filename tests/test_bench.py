@@ -82,6 +82,7 @@ async def test_what_is_compared_hands_over_too(what: str, program: str, tmp_path
     assert min(measured["one"], measured["many"]) > 0
 
 
+@pytest.mark.long
 async def test_the_gateway_can_be_measured(tmp_path: Path) -> None:
     found = {one.what: one for one in (await gateway(tmp_path, quick=True)).figures}
     assert all(one.value > 0 for one in found.values() if not one.what.startswith(("added", "mem")))

@@ -139,6 +139,7 @@ def test_killing_exec_ends_what_runs_inside(instance: Instance) -> None:
     assert inside.run(instance, *gone).returncode == 0
 
 
+@pytest.mark.long
 def test_a_chatty_container_does_not_stop_the_sandbox(instance: Instance) -> None:
     """If nobody read systemd-nspawn's reports, PID 1 would block after some hundred messages."""
     lifecycle.up(instance)

@@ -172,7 +172,7 @@ def test_an_agent_that_crashes_meanwhile_gets_it_all_the_same(crew: Hive, after:
     check(crew, "fred")
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_whenever_approvals_is_killed_all_agree_in_the_end(crew: Hive, rounds: int) -> None:
     chance = random.Random(7)
     for attempt in range(rounds):

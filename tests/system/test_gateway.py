@@ -300,6 +300,7 @@ def small_disk(alice: Hive) -> Iterator[Hive]:
     alice.run("sh", "-c", LARGE)
 
 
+@pytest.mark.long
 def test_a_full_disk_of_the_ledger_lets_nothing_out_and_loses_nothing(small_disk: Hive) -> None:
     hive = small_disk
     before, counted = last_served(hive), last_request(hive)

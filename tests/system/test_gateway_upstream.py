@@ -46,7 +46,7 @@ def test_claude_goes_on_without_the_fast_mode_which_is_not_in_the_price(
 @pytest.mark.parametrize(
     ("mode", "outcome"),
     [
-        ("hang", "failed"),
+        pytest.param("hang", "failed", marks=pytest.mark.long),
         pytest.param("close", "failed", marks=pytest.mark.long),
         ("garbage", "failed"),
         pytest.param("head", "failed", marks=pytest.mark.long),

@@ -14,7 +14,7 @@ from wire import names
 pytestmark = pytest.mark.system
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.long)])
 def test_nothing_is_lost_or_doubled_whatever_is_killed(
     swarm: Hive, measured: Callable[[str], None], rounds: int
 ) -> None:

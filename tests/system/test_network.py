@@ -119,6 +119,7 @@ def test_an_agent_is_narrowed_to_a_list_or_opened_while_it_runs(
     assert reached(listeners, "alice", HOST, ALLOWED) == [ALLOWED]
 
 
+@pytest.mark.long
 def test_what_was_opened_is_closed_again(listeners: Hive) -> None:
     for name in ("alice", "bob"):
         assert reached(listeners, name, HOST, ALLOWED, OTHER) == []
