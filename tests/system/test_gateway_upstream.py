@@ -21,12 +21,14 @@ def broken(swarm: Hive) -> Iterator[Upstream]:
     """Run the upstream, and a gateway that gives up after five seconds."""
     with gateway.upstream(swarm) as server, settings(swarm, ("", "[gateway]\nidle_timeout = 5")):
         gateway.stop(swarm)
+        with gateway.settings(swarm, upstream=server.url("works"), scripted=True):
+            gateway.load(swarm, 1, 1, "start the gateway")
         yield server
     gateway.stop(swarm)
 
 
 def test_claude_answers_with_this_upstream(swarm: Hive, broken: Upstream) -> None:
-    """Otherwise its failures would show nothing. It starts the gateway, too."""
+    """Otherwise its failures would show nothing."""
     with gateway.settings(swarm, upstream=broken.url("works"), scripted=True):
         status, said = claude(swarm, "say it")
     assert (status, said) == (0, "it works\n")
