@@ -123,7 +123,7 @@ class Ledger:
     def forget(self, agent: str) -> None:
         """Forget the budgets of an agent and the decisions about its hosts.
 
-        What it has used stays in the lists until it is old enough.
+        Its past requests stay in the lists until they are old enough.
 
         Raises:
             InvalidArgument: the name is not valid.

@@ -232,7 +232,7 @@ def test_killing_both_again_and_again_counts_nothing_twice_and_loses_nothing(ali
     # One that was killed may have been answered whole, but is then counted as lost.
     assert whole <= outcomes["done"] + outcomes["lost"] + outcomes["broken"]
     assert served_ <= sum(outcomes.values()) - outcomes["refused"], "one is not counted"
-    # What is counted without an answer was under way when something was killed.
+    # A request that is counted without an answer was under way during a kill.
     assert outcomes["lost"] <= 10 // 2 * 16
 
 

@@ -315,7 +315,7 @@ async def test_the_credential_for_all_goes_to_their_upstream_alone(tmp_path: Pat
         assert KEY not in str(sent)
         assert not sent.all("x-api-key")
         assert not sent.all("authorization")
-        # What this upstream tells of its limits concerns no other agent.
+        # The limits of this upstream concern no other agent.
         assert hive.ledger.reserved[1].credential == "agent:alice"
         hive.settings(upstream="https://api.anthropic.com", own_upstream=True)
         while (await ask(hive))[0] == 200:

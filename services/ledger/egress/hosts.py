@@ -227,7 +227,7 @@ class Hosts:
         if entry.state is EgressState.DENIED:
             raise _denied(entry)
         if entry.state is not EgressState.PENDING and not self._has_room(entry.agent):
-            # What the agent asks for comes before what was merely refused.
+            # A host that the agent asks for comes before one that was merely refused.
             other = self._store.least_pending(entry.agent)
             if other is None:
                 raise _too_many(entry)

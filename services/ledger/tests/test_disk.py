@@ -68,7 +68,7 @@ async def test_ends_that_wait_share_a_sync(room: Room, syncs: Syncs) -> None:
     await asyncio.sleep(0)
     syncs.let.release()
     await first
-    # What was committed during a sync is on the disk with the next one.
+    # A commit during a sync is on the disk with the next sync.
     assert not any(task.done() for task in [*others, recording])
     syncs.let.release()
     await asyncio.gather(*others, recording)

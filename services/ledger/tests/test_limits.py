@@ -199,7 +199,7 @@ def test_shares_are_fair(uses: list[tuple[str, int, int]], requests: int, tokens
         assert not any(waits.values()), "there is enough"
     assert not waits["f"], "one that has used nothing is never refused"
     if requests and tokens:
-        # Who has used least of all, of both, goes on.
+        # The agent that has used least of both goes on.
         least = [
             agent
             for agent in count
