@@ -63,11 +63,12 @@ def swarm(hive: Hive) -> Hive:
 
 @pytest.fixture(autouse=True)
 def fresh_start(request: pytest.FixtureRequest) -> None:
-    """Begin each test without jobs, and with no start counted towards the units' limits."""
+    """Begin each test without jobs, old messages, and starts that count towards a limit."""
     if "hive" in request.fixturenames:
         hive = request.getfixturevalue("swarm" if "swarm" in request.fixturenames else "hive")
         hive.run("systemctl", "reset-failed", "hive-*", "systemd-nspawn@*", check=False)
         until_idle(hive)
+        hive.begin_test()
 
 
 @pytest.fixture

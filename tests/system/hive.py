@@ -126,6 +126,7 @@ class Hive:
         self._instance = Instance(self.name)
         self._sandbox = [str(REPO / "sandbox/sandbox"), "--name", self.name]
         self._resident: Resident | None = None
+        self._newest_before = 0
 
     def start(self, *agents: str) -> None:
         """Boot the sandbox, start the hive, and spawn or start `agents`; skip what is done."""
@@ -192,12 +193,26 @@ class Hive:
         """
         self._ask(timeout, do="until_absent", target=target)
 
+    def until_unit(self, unit: str, after: str = "", timeout: float = 90, **wanted: str) -> None:
+        """Wait for a signal after which a unit's properties have these values.
+
+        Args:
+            unit: the unit.
+            after: the InvocationID of a life of the unit that does not count.
+            timeout: the limit in seconds.
+            wanted: the values.
+        """
+        self._ask(timeout, do="until_unit", unit=unit, wanted=wanted, after=after)
+
     def until_message(self, to: str, kind: str, words: str, timeout: float = 60) -> str:
-        """Wait for a message with these words, and return its body."""
-        answer = self._ask(
-            timeout, do="until_message", filter={"to": to, "kind": kind}, words=words
-        )
+        """Wait for a message of this test with these words, and return its body."""
+        wanted = {"to": to, "kind": kind, "after": self._newest_before}
+        answer = self._ask(timeout, do="until_message", filter=wanted, words=words)
         return str(answer["result"])
+
+    def begin_test(self) -> None:
+        """Let `until_message` leave out the messages that are there already."""
+        self._newest_before = int(self._ask(60, do="newest_message")["result"])
 
     def until_settled(self, number: int, *wanted: str, timeout: float = 120) -> str:
         """Wait until a message is in one of the states, `acknowledged` by default; return it."""

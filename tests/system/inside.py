@@ -154,10 +154,7 @@ def until_state(hive: Hive, agent: str, wanted: str, key: str = "State") -> None
 
 def until_active(hive: Hive, unit: str, before: str) -> None:
     """Wait for the start that systemd has ordered by itself, after the life called `before`."""
-    now = f'"$(systemctl show -P InvocationID {unit})"'
-    again = f"test {now} != {before} && systemctl is-active --quiet {unit}"
-    source = f"until {again}; do sleep 0.2; done"
-    hive.run("timeout", "30", "sh", "-c", source)
+    hive.until_unit(unit, after=before, ActiveState="active", timeout=30)
 
 
 def until_idle(hive: Hive) -> None:

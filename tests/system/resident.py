@@ -20,8 +20,14 @@ These are the requests; each has an `id` that its answer repeats:
   values; the answer is `{"result": VALUE}`;
 - `{"do": "until_absent", "target": [DESTINATION, PATH, INTERFACE], "timeout": SECONDS}` waits until
   no object below PATH has INTERFACE;
-- `{"do": "until_message", "filter": {"to": NAME, "kind": KIND}, "words": TEXT, "timeout": SECONDS}`
-  waits for a message with these words; the answer is `{"result": BODY}`;
+- `{"do": "until_unit", "unit": UNIT, "wanted": {PROPERTY: VALUE, ...}, "after": INVOCATION,
+  "timeout": SECONDS}` waits until a unit's properties have these values, in another life than
+  INVOCATION;
+- `{"do": "newest_message"}` returns the number of the newest message, 0 without any:
+  `{"result": NUMBER}`;
+- `{"do": "until_message", "filter": {"to": NAME, "kind": KIND, "after": NUMBER}, "words": TEXT,
+  "timeout": SECONDS}` waits for a message with a greater number and these words; the answer is
+  `{"result": BODY}`;
 - `{"do": "until_settled", "message": NUMBER, "wanted": [...], "timeout": SECONDS}` waits until a
   message has one of the states; the answer is `{"result": STATE}`.
 
@@ -47,6 +53,11 @@ from wire.clients.broker import BrokerClient
 from wire.errors import HiveError, NotFound, Stopping, Unavailable
 from wire.records.broker import MessageFilter
 
+SYSTEMD = (
+    "org.freedesktop.systemd1",
+    "/org/freedesktop/systemd1",
+    "org.freedesktop.systemd1.Manager",
+)
 LINE_LIMIT = 64 * 1024 * 1024
 
 
@@ -169,10 +180,32 @@ class Resident:
                 await anext(signals)
         return {"result": None}
 
+    async def _until_unit(self, request: dict[str, Any]) -> dict[str, Any]:
+        bus = await self._connected()
+        wanted, before = request["wanted"], request["after"]
+        path = await bus.call1(*SYSTEMD, "LoadUnit", "s", request["unit"])
+        asked = (SYSTEMD[0], path, names.PROPERTIES, "GetAll", "s", "")
+        async with (
+            asyncio.timeout(request["timeout"]),
+            bus.subscribe(sender=SYSTEMD[0]) as signals,
+        ):
+            while True:
+                shown = await bus.call1(*asked)
+                same = all(shown[name] == value for name, value in wanted.items())
+                if same and bytes(shown["InvocationID"]).hex() != before:
+                    return {"result": None}
+                await anext(signals)
+
+    async def _newest_message(self, request: dict[str, Any]) -> dict[str, Any]:
+        found = await BrokerClient(await self._connected()).list_messages(MessageFilter(), 1)
+        return {"result": max((message.id for message in found), default=0)}
+
     async def _until_message(self, request: dict[str, Any]) -> dict[str, Any]:
         bus = await self._connected()
         broker, wanted = BrokerClient(bus), request["filter"]
-        asked = MessageFilter(recipient=wanted["to"], kind=wanted["kind"])
+        asked = MessageFilter(
+            recipient=wanted["to"], kind=wanted["kind"], after=wanted["after"] or None
+        )
         async with (
             asyncio.timeout(request["timeout"]),
             bus.subscribe(sender=names.BROKER) as signals,
@@ -202,6 +235,7 @@ class Resident:
         async with self._connecting:
             if self._bus is None or self._bus.disconnected.done():
                 self._bus = await Bus.connect()
+                await self._bus.call(*SYSTEMD, "Subscribe")  # or systemd sends no signals of units
             return self._bus
 
 

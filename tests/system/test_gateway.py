@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -261,11 +260,7 @@ def test_the_gateway_ends_when_nobody_needs_it_and_loses_no_request(alice: Hive)
     [answer] = load(alice, 1, 1, "play short-turn")
     assert answer["whole"]
     # Claude Code may keep a connection for a while, which the gateway closes after a minute.
-    first = gateway.main_pid(alice)
-    deadline = time.monotonic() + 400
-    while (pid := gateway.main_pid(alice)) == first and time.monotonic() < deadline:
-        time.sleep(1)
-    assert pid == 0
+    alice.until_unit(GATEWAY, ActiveState="inactive", timeout=400)
     assert alice.run("systemctl", "is-failed", GATEWAY, check=False).stdout == "inactive\n"
     answers = load(alice, 8, 1, "play short-turn")
     assert all(answer["whole"] for answer in answers)

@@ -1,7 +1,6 @@
 """The credentials of the gateway: the one that goes upstream, and the places without any."""
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -121,11 +120,7 @@ def test_a_damaged_credential_stops_the_gateway_until_it_is_repaired(
     seen = len(server.of_load())
     enter = ["nsenter", "--target", str(leader(clean, "alice")), "--all"]
     with clean.popen(*enter, "python3", "-c", gateway.LOAD, "1", "1", "say it") as asking:
-        state = ("systemctl", "show", "--value", "-p", "Result,SubState", gateway.UNIT)
-        deadline = time.monotonic() + 60
-        while "auto-restart" not in clean.run(*state).stdout and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert clean.run(*state).stdout.split() == ["exit-code", "auto-restart"]
+        clean.until_unit(gateway.UNIT, Result="exit-code", SubState="auto-restart", timeout=60)
         said = clean.run("journalctl", "--unit", gateway.UNIT, "-n", "50", "-o", "cat").stdout
         assert "status=243/CREDENTIALS" in said
         assert len(server.of_load()) == seen, "nothing was sent with another credential"
