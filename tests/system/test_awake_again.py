@@ -31,6 +31,7 @@ def test_who_was_stopped_stays_so(sleepy: Hive) -> None:
     assert runs(sleepy, "bob") == []
 
 
+@pytest.mark.long
 def test_after_a_boot_of_the_host_all_are_as_they_were(sleepy: Hive) -> None:
     sleepy.hivectl("kill", "alice")
     until_asleep(sleepy, "bob")

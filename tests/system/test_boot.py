@@ -17,6 +17,7 @@ def cut_the_power(hive: Hive) -> None:
     hive.stop("--keep")
 
 
+@pytest.mark.long
 def test_what_was_leased_when_the_power_failed_is_handed_out_again(swarm: Hive) -> None:
     number = probe(swarm, "deliver", "alice", "sleep 8")["id"]
     [before] = hivectl(swarm, "history", "--to", "alice", "--state", "leased")

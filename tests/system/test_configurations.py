@@ -148,6 +148,7 @@ def test_an_agent_is_taken_back_to_what_it_was(swarm: Hive) -> None:
     assert "MOOD" not in told.get("command_environment", {})
 
 
+@pytest.mark.long
 def test_a_yes_that_waits_for_a_long_turn_can_be_hurried(swarm: Hive) -> None:
     number = asked(swarm, "give bob the variable HASTE=none", "I asked for HASTE")
     swarm.hivectl("send", "bob", "sleep 15")

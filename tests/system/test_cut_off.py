@@ -33,6 +33,7 @@ def tim(swarm: Hive) -> Iterator[Hive]:
         yield swarm
 
 
+@pytest.mark.long
 def test_a_turn_that_is_cut_off_goes_on_and_its_dead_letter_is_told(tim: Hive) -> None:
     before = last_event(tim, "tim")
     sent = call(tim, "alice", "send", to="tim", body="sleep 600.125")

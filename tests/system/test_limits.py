@@ -82,6 +82,7 @@ def test_a_usage_limit_is_shown_from_the_first_reply_on_and_waited_for(lena: Hiv
     assert [one for one in hivectl(lena, "holds") if one["agent"] == "lena"] == []
 
 
+@pytest.mark.long
 def test_an_agent_that_does_not_go_on_by_itself_waits_for_the_operator(lena: Hive) -> None:
     reconfigure(lena, "lena", "resume_after_limit = false\n")
     before = last_event(lena, "lena")

@@ -78,6 +78,7 @@ def attack(flipper: Flipper, starts: int) -> None:
     assert not done["refused"], "an agent can keep its container from being started"
 
 
+@pytest.mark.long
 def test_links_that_are_exchanged_during_starts_are_not_followed(flipper: Flipper) -> None:
     attack(flipper, FEW)
 

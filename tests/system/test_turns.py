@@ -102,6 +102,7 @@ def test_commands_reach_the_harness_and_survive_a_rebuild(bob: Hive) -> None:
     assert inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout != session
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broken", ["", '{"numStartups": 1, "ti'])
 def test_a_broken_user_file_makes_no_dead_letter(bob: Hive, broken: str) -> None:
     work(bob, 0.31)
@@ -120,6 +121,7 @@ def test_a_broken_user_file_makes_no_dead_letter(bob: Hive, broken: str) -> None
     assert json.loads(bob.run("cat", f"{CLAUDE}/.claude.json").stdout)
 
 
+@pytest.mark.long
 def test_a_rebuild_repairs_what_claude_code_cannot_start_with(bob: Hive) -> None:
     work(bob, 0.34)
     answered(bob, 0.34)
