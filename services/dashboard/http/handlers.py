@@ -87,6 +87,7 @@ class Handlers:
         app.add_routes(
             [
                 web.get("/", self.main_page),
+                *(web.get(f"/{name}", self.section_page) for name in pages.SECTIONS),
                 web.get("/agents/{name}", self.agent_page),
                 web.get(r"/agents/{name}/turns/{turn:\d{1,15}}", self.turn_page),
                 web.get("/login", self.login_page),
@@ -128,6 +129,10 @@ class Handlers:
     async def main_page(self, _request: web.Request) -> web.Response:
         """Serve the main page: a shell, whose script loads the content with the session."""
         return self._file("index.html")
+
+    async def section_page(self, request: web.Request) -> web.Response:
+        """Serve the page of a section."""
+        return self._file(f"{request.path[1:]}.html")
 
     async def agent_page(self, request: web.Request) -> web.Response:
         """Serve the page of one agent; its script finds out whether the agent exists.

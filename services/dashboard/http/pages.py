@@ -4,6 +4,10 @@ import re
 from pathlib import Path
 from typing import Final
 
+SECTIONS: Final[tuple[str, ...]] = ()
+"""The sections that have a page of their own: /NAME is the file NAME.html. The links to them are
+in shared_sections.html."""
+
 STATIC: Final = Path(__file__).parents[1] / "static"
 SHARED: Final = re.compile(r"^ *<!-- (shared_[a-z]+\.html) -->\n", re.MULTILINE)
 """The line of a page in whose place another file stands, which several pages have in common."""

@@ -110,3 +110,6 @@ document.getElementById("logout").addEventListener("click", async () => {
     setSentence(link, failure.message);
   }
 });
+
+for (const section of document.querySelectorAll(".sections a"))
+  if (section.pathname === location.pathname) section.setAttribute("aria-current", "page");

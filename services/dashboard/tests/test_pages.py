@@ -11,7 +11,8 @@ PAGES = sorted(name for name in FILES if name.endswith(".html"))
 
 
 def test_all_pages_are_found() -> None:
-    assert PAGES == ["agent.html", "index.html", "login.html", "turn.html"]
+    sections = [f"{name}.html" for name in pages.SECTIONS]
+    assert sorted(["agent.html", "index.html", "login.html", "turn.html", *sections]) == PAGES
 
 
 @pytest.mark.parametrize("page", PAGES)
