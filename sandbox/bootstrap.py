@@ -13,7 +13,7 @@ sys.dont_write_bytecode = True
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))
 
-from sandbox import machine, npm, venv  # noqa: E402
+from sandbox import machine, npm, vendor, venv  # noqa: E402
 from sandbox.instance import SandboxError  # noqa: E402
 
 
@@ -34,7 +34,12 @@ def main(arguments: Sequence[str]) -> int:
     # The tests run the comparisons of the bench, too.
     needs += machine.BENCH if options.tests or options.bench else ()
     try:
+        venv.check_python()
+        wanted = vendor.missing(REPO, tests=options.tests)
+        needs += machine.NPM if wanted and not options.tests else ()
         machine.require(needs)
+        # They are a part of the package, which is installed next.
+        vendor.ensure(REPO, wanted)
         venv.ensure(REPO, options.venv)
         if options.tests:
             npm.ensure(REPO / "tests/inspector", options.venv / "inspector")

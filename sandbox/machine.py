@@ -78,12 +78,15 @@ BUILD: Final = (
 )
 """The packages needed to build systemd-python, which has no wheel."""
 
+NPM: Final = (Need("npm", _program("npm"), "npm", "nodejs-npm"),)
+"""The package needed to fetch the files of npm packages that the dashboard serves."""
+
 TESTS: Final = (
+    *NPM,
     Need("Nix", _program("nix-instantiate"), "nix-bin", "nix"),
     Need("Chromium", _program("chromium"), "chromium", "chromium"),
     Need("its driver", _program("chromedriver"), "chromium-driver", "chromedriver"),
     Need("Node.js", _program("node"), "nodejs", "nodejs"),
-    Need("npm", _program("npm"), "npm", "nodejs-npm"),
     Need("mmdebstrap", _program("mmdebstrap"), "mmdebstrap", "mmdebstrap"),
     Need("bubblewrap", _program("bwrap"), "bubblewrap", "bubblewrap"),
     Need("mandoc", _program("mandoc"), "mandoc", "mandoc"),

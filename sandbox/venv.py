@@ -24,6 +24,19 @@ OLDEST: Final = (3, 11)
 _PACKAGES: Final = ("wire", "services", "harness", "hivectl")
 
 
+def check_python() -> None:
+    """Check the version of this Python.
+
+    Raises:
+        SandboxError: it is too old.
+    """
+    if sys.version_info < OLDEST:
+        raise SandboxError(
+            f"{PYTHON} is Python {sys.version_info[0]}.{sys.version_info[1]}; Hyperhive needs 3.11"
+            " or newer (Debian 12, Ubuntu 24.04 and later have it)."
+        )
+
+
 def ensure(repo: Path, directory: Path) -> bool:
     """Make `directory` a venv with the locked dependencies and the package of `repo`.
 
@@ -33,11 +46,7 @@ def ensure(repo: Path, directory: Path) -> bool:
     Raises:
         SandboxError: pip failed, or this Python is too old.
     """
-    if sys.version_info < OLDEST:
-        raise SandboxError(
-            f"{PYTHON} is Python {sys.version_info[0]}.{sys.version_info[1]}; Hyperhive needs 3.11"
-            " or newer (Debian 12, Ubuntu 24.04 and later have it)."
-        )
+    check_python()
     with _exclusive(repo):
         _dependencies(repo / "requirements.lock", directory)
         return _package(repo, directory)

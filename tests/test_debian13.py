@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import machine
+from sandbox import machine, vendor
 
 pytestmark = [
     pytest.mark.long,
@@ -53,7 +53,8 @@ def tree(tmp_path: Path) -> Iterator[Path]:
         check=True,
         capture_output=True,
     )
-    for name in ours.stdout.decode().split("\0"):
+    fetched = [str(path.relative_to(REPO)) for path in (REPO / vendor.SERVED).glob("*")]
+    for name in (*ours.stdout.decode().split("\0"), *fetched):
         if name and (REPO / name).exists():
             (tree / "repo" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPO / name, tree / "repo" / name)

@@ -9,16 +9,30 @@ SECTIONS: Final[tuple[str, ...]] = ()
 in shared_sections.html."""
 
 STATIC: Final = Path(__file__).parents[1] / "static"
+VENDOR: Final = Path(__file__).parents[1] / "vendor"
+"""The files of npm packages, which sandbox/vendor.py fetches; vendor.toml names them."""
+
 SHARED: Final = re.compile(r"^ *<!-- (shared_[a-z]+\.html) -->\n", re.MULTILINE)
 """The line of a page in whose place another file stands, which several pages have in common."""
 
 
-def load(directory: Path = STATIC) -> dict[str, bytes]:
-    """Return the contents of the files to serve, by name; of pages with all that they share."""
+def load(directory: Path = STATIC, vendor: Path = VENDOR) -> dict[str, bytes]:
+    """Return the contents of the files to serve, by name; of pages with all that they share.
+
+    A file that the setup fetches does not take the place of one of ours.
+    """
     files = {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
     shared = {name: text for name, text in files.items() if name.startswith("shared_")}
     for name in files.keys() - shared.keys():
         if name.endswith(".html"):
             page = SHARED.sub(lambda line: shared[line[1]].decode(), files[name].decode())
             files[name] = page.encode()
-    return {name: text for name, text in files.items() if name not in shared}
+    served = {name: text for name, text in files.items() if name not in shared}
+    return vendored(vendor) | served
+
+
+def vendored(directory: Path = VENDOR) -> dict[str, bytes]:
+    """Return the files of npm packages by name; nothing if the setup has not fetched them."""
+    if not directory.is_dir():
+        return {}
+    return {p.name: p.read_bytes() for p in directory.iterdir() if not p.name.startswith(".")}
