@@ -7,7 +7,7 @@ from typing import TypeVar
 from wire import names
 from wire.bus import Bus
 from wire.clients.lifecycle import AgentClient, LifecycleClient
-from wire.errors import NotFound
+from wire.errors import HiveError, NotFound
 from wire.records.lifecycle import AgentProperties
 
 T = TypeVar("T")
@@ -39,6 +39,22 @@ class Agents:
             if agent.name == name:
                 return agent
         raise _no_agent(name)
+
+    async def is_known(self, name: str) -> bool:
+        """Return whether there is an agent `name`; True if lifecycle cannot say."""
+        try:
+            return any(agent.name == name for agent in await self.all())
+        except HiveError:
+            return True
+
+    async def expect(self, name: str | None) -> None:
+        """Refuse the name of an agent of which nothing was found, if there is no such agent.
+
+        Raises:
+            NotFound: there is no such agent.
+        """
+        if name is not None and not await self.is_known(name):
+            raise _no_agent(name)
 
     async def call(self, name: str, method: Callable[[AgentClient], Awaitable[T]]) -> T:
         """Call a method of the agent `name`, as in `call("bob", lambda agent: agent.start())`.

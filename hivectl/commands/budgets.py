@@ -85,8 +85,7 @@ async def budget(
         )
     if chosen is not None and changes:
         await hive.ledger.set_budget(*chosen, wanted)
-    unknown = name is not None and not await _is_known(hive, name)
-    if unknown and changes:
+    if name is not None and changes and not await hive.agents.is_known(name):
         output.note(f"There is no agent {name}; its budget holds once it is spawned.")
     if follow:
         await _follow(hive, output, chosen)
@@ -97,10 +96,8 @@ async def budget(
     else:
         found = [b for b in await hive.ledger.list_budgets() if (b.kind, b.name) == chosen]
         nothing = "nothing was spent, and there is no limit"
-        if unknown and not found:
-            raise CommandError(
-                Exit.NOT_FOUND, f"There is no agent {name}; `hivectl list` shows all."
-            )
+        if not found:
+            await hive.agents.expect(name)
     output.show([json_forms.budget(b) for b in found], _budget_table(found, output) or [nothing])
     for one in found:
         if one.question:
@@ -111,16 +108,6 @@ async def budget(
             "?: the price of a model is not known, and the dearest known price is counted. "
             "ledger.prices of hyperhive.toml sets prices."
         )
-
-
-async def _is_known(hive: "Hive", name: str) -> bool:
-    """Return whether there is an agent, or whether that cannot be found out."""
-    from wire.errors import HiveError
-
-    try:
-        return any(agent.name == name for agent in await hive.agents.all())
-    except HiveError:
-        return True
 
 
 def _chosen(
@@ -277,6 +264,8 @@ async def usage(
         return
     wanted = UsageFilter(agent=name, credential=credential, since=since, until=until, before=before)
     found = (await hive.ledger.list_usage(wanted, limit))[::-1]
+    if not found:
+        await hive.agents.expect(name)
     nothing = ["no requests are recorded"]
     output.show([json_forms.request(r) for r in found], _usage_table(found, output) or nothing)
 
@@ -294,6 +283,8 @@ async def _sum(
 
     wanted = UsageSumFilter(UsageKey(by), name, credential, since, until)
     found = await hive.ledger.sum_usage(wanted)
+    if not found:
+        await hive.agents.expect(name)
     headers = ["REQUESTS", "FAILED", "READ", "CACHED", "WROTE", "COST", by.upper()]
     rows: list[Row] = [
         [
@@ -320,6 +311,8 @@ async def _limits(hive: "Hive", output: Output, name: str | None, credential: st
         for one in await hive.ledger.list_limits()
         if credential in (None, one.credential) and (name is None or name in one.agents)
     ]
+    if not found:
+        await hive.agents.expect(name)
     headers = ["CREDENTIAL", "REQUESTS", "TOKENS", "UNTIL", "STATE", "AGENTS"]
     rows: list[Row] = [
         [

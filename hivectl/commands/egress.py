@@ -60,6 +60,8 @@ async def egress(
     state = EgressState.PENDING if pending else None
     wanted = EgressFilter(agent=name, state=state, since=since)
     found = (await hive.ledger.list_egress(wanted, limit))[::-1]
+    if not found:
+        await hive.agents.expect(name)
     nothing = "no hosts wait for a decision" if pending else "no connections are recorded"
     output.show([json_forms.egress(e) for e in found], egress_table(found, output) or [nothing])
 

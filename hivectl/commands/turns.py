@@ -135,6 +135,8 @@ async def cost(
         check_agent_name(name)
     key = CostKey(by or ("agent" if name is None else "day"))
     found = await hive.ledger.costs(CostFilter(by=key, agent=name, since=since, until=until))
+    if not found:
+        await hive.agents.expect(name)
     nothing = ["nothing is recorded"]
     output.show(
         [json_forms.cost(c, key) for c in found], _cost_table(found, key, output) or nothing

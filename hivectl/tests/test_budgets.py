@@ -275,7 +275,14 @@ async def test_without_a_ledger_it_says_so(hive: FakeHive, hivectl: Hivectl) -> 
 
 async def test_a_mistyped_agent_is_noticed(hive: FakeHive, hivectl: Hivectl) -> None:
     ran = await hivectl("budget", "alicia")
-    assert (ran.code, "There is no agent alicia" in ran.err) == (Exit.NOT_FOUND, True)
+    assert (ran.code, "There is no agent 'alicia'" in ran.err) == (Exit.NOT_FOUND, True)
+    hive.lifecycle.add("bob")
+    for command in ("usage", "usage --by day", "usage --limits", "cost", "egress"):
+        verb, *options = command.split()
+        ran = await hivectl(verb, "alicia", *options)
+        assert (ran.code, ran.out) == (Exit.NOT_FOUND, ""), command
+        assert ran.err == "hivectl: There is no agent 'alicia'; `hivectl list` shows all.\n"
+        assert (await hivectl(verb, "bob", *options)).code == Exit.OK, command
     ran = await hivectl("budget", "alicia", "--day", "5")
     assert "its budget holds once it is spawned" in ran.err
 
@@ -304,5 +311,6 @@ async def test_the_limits_of_the_provider_are_shown(hive: FakeHive, hivectl: Hiv
     ]
     carols = await hivectl("usage", "--limits", "--credential", "agent:carol")
     assert len(carols.out.splitlines()) == 2
+    hive.lifecycle.add("dave")
     assert (await hivectl("usage", "dave", "--limits")).out.startswith("the provider has told no")
     assert (await hivectl("usage", "--limits", "--by", "day")).code == Exit.USAGE

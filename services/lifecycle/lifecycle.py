@@ -93,6 +93,7 @@ class Lifecycle:
         await parts.limit_holds.stop()
         await parts.deliverer.stop()
         await parts.monitor.stop()
+        parts.roster.stop()
 
     def broker_appeared(self) -> None:
         """Note that the broker's name has an owner (again)."""

@@ -231,6 +231,9 @@ class Budgets:
         """Return a budget as others see it."""
         account = self.account(key, now)
         limit, reserved = self.limit(account), self.reserved(key.owner)
+        state = self._state(account, now)
+        # The question about a budget that has room again is about to be cancelled.
+        waits = state is BudgetState.EXHAUSTED and account.answer is Answer.NONE
         return Budget(
             *key.owner,
             key.period,
@@ -241,9 +244,9 @@ class Budgets:
             since=account.since,
             until=account.until,
             lifted_until=account.lifted_until if account.is_lifted(now) else 0,
-            state=self._state(account, now),
+            state=state,
             unknown_price=account.unknown,
-            question=0 if account.answer is not Answer.NONE else account.question,
+            question=account.question if waits else 0,
         )
 
     def answer(

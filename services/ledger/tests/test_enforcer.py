@@ -332,7 +332,9 @@ async def test_a_new_period_or_a_new_limit_lets_agents_go_on(
     assert (broker.held, broker.open) == ({}, [])
     room.spend(10)
     await enforcer.enforce()
+    assert room.budget().question == broker.open[0].id
     room.limit("agent", "alice", day=50 * DOLLAR)
+    assert room.budget().question == 0, "it is about to be cancelled"
     await enforcer.enforce()
     assert (broker.held, broker.open) == ({}, [])
     assert len(broker.questions) == 2

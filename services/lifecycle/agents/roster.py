@@ -109,6 +109,11 @@ class Roster:
         self.observer.agent_added(agent)
         return agent
 
+    def stop(self) -> None:
+        """Take no further note of changes, at the end of lifecycle: the store will be closed."""
+        for agent in self.agents.values():
+            agent.announce = Agent.announce
+
     async def remove(self, name: str) -> None:
         """Stop showing the agent."""
         await self._backend.forget(name)

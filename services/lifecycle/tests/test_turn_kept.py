@@ -55,6 +55,20 @@ async def test_everything_is_as_it_was_reported(room: Room, how: str) -> None:
     assert after.turn_since == before.turn_since, "the repetition to a new lifecycle is no news"
 
 
+async def test_a_harness_that_goes_after_the_stop_is_no_trouble(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The endpoints may end while lifecycle does, when its store is closed already."""
+    await room.spawn("alice")
+    report(room, TOLD)
+    stopped = alice(room)
+    await room.close()
+    stopped.report(Report(turn_state="idle"))
+    assert "was not stored" not in caplog.text
+    await room.open()
+    assert alice(room).turn_state == "rate-limited"
+
+
 async def test_a_container_that_ended_meanwhile_has_no_turn_but_its_context(room: Room) -> None:
     await room.spawn("alice")
     report(room, TOLD)
