@@ -119,6 +119,8 @@ def test_a_login_that_has_expired_is_waited_for(lena: Hive) -> None:
 
 
 def test_an_agent_without_a_login_waits_for_one(lena: Hive) -> None:
+    # A Claude Code that still runs may write the file once more.
+    inside(lena, "lena", "systemctl", "stop", "hive-harness")
     inside(lena, "lena", "rm", LOGIN)
     change_harness(lena, "lena", api="none")
     until_state(lena, "lena", "needs-login", "TurnState")
