@@ -9,6 +9,7 @@ import click
 from hivectl.commands import (
     agents,
     approvals,
+    assistant,
     budgets,
     chat,
     completion,
@@ -59,6 +60,7 @@ SECTIONS: dict[str, list[click.Command]] = {
     "The hive": [
         *credentials.COMMANDS,
         *dashboard.COMMANDS,
+        *assistant.COMMANDS,
         *maintenance.COMMANDS,
         *completion.COMMANDS,
     ],

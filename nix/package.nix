@@ -37,12 +37,14 @@ let
       click
       dbus-next
       idna
+      mcp
       opentelemetry-exporter-otlp-proto-http
       opentelemetry-sdk
       prometheus-client
       pydantic
       sdnotify
       systemd-python
+      uvicorn
     ];
 
     # The tests need a bus and a systemd: `make test` runs them.

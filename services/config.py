@@ -511,6 +511,14 @@ class TelemetryConfig(Section):
     """The spans that one agent may export in a minute."""
 
 
+class AssistantConfig(Section):
+    """The MCP endpoint for assistants of the operator."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """The host names, without a port, by which a proxy reaches the endpoint, in addition to the
+    addresses of the loopback."""
+
+
 class Config(Section):
     """The whole file."""
 
@@ -523,6 +531,7 @@ class Config(Section):
     notify: NotifyConfig = NotifyConfig()
     ledger: LedgerConfig = LedgerConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+    assistant: AssistantConfig = AssistantConfig()
     operator: OperatorConfig = OperatorConfig()
 
     @classmethod

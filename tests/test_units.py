@@ -23,6 +23,7 @@ def test_every_unit_is_found() -> None:
     assert {path.name for path in UNITS} >= {
         "hive-agent@.service",
         "hive-approvals.service",
+        "hive-assistant.service",
         "hive-broker.service",
         "hive-build@.service",
         "hive-canfilter.service",

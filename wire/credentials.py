@@ -1,10 +1,26 @@
-"""The command that helps an agent whose credentials are missing or refused."""
+"""The places of credentials, and the command that helps an agent whose credentials are missing."""
+
+from enum import StrEnum
 
 KEY_FILE = "/etc/hyperhive/credentials/anthropic_api_key"
 """The file in which earlier versions kept the operator's API key; gateways still read it."""
 
 GATEWAY_DIRECTORY = "/etc/hyperhive/credentials/gateway"
 """The directory of the credentials that the gateways use: `default`, and `agents/NAME`."""
+
+ASSISTANT_DIRECTORY = "/etc/hyperhive/credentials/assistant"
+"""The directory of the tokens of assistants: a file for each client, with the hash of its token."""
+
+
+class AssistantRight(StrEnum):
+    """A right of an assistant's token, in addition to that to read."""
+
+    SEND = "send"
+    """Send messages in the operator's name."""
+    ANSWER = "answer"
+    """Answer questions in the operator's name."""
+    APPROVE = "approve"
+    """Approve and deny requests."""
 
 
 def remedy(name: str, credential: str) -> str:

@@ -42,9 +42,9 @@ class Principal:
 
     @property
     def is_operator(self) -> bool:
-        """True for the operator, and for the dashboard, which acts for the operator who is logged
-        in."""
-        return self.kind is Kind.OPERATOR or self == DASHBOARD
+        """True for the operator, and for the services that act for the operator: the dashboard for
+        the one who is logged in, the assistant for a client with a token."""
+        return self.kind is Kind.OPERATOR or self in (DASHBOARD, ASSISTANT)
 
     @property
     def voice(self) -> str:
@@ -58,6 +58,7 @@ class Principal:
 
 
 DASHBOARD: Final = Principal(Kind.SERVICE, "dashboard")
+ASSISTANT: Final = Principal(Kind.SERVICE, "assistant")
 THE_OPERATOR: Final = Principal(Kind.OPERATOR, names.OPERATOR)
 THE_MANAGER: Final = Principal(Kind.MANAGER, names.MANAGER)
 
@@ -99,7 +100,7 @@ EVERYBODY: Final = Allow("everybody in the hive", lambda p: p.kind is not Kind.G
 
 
 def service(name: str) -> Allow:
-    """The service `name` of the hive: lifecycle, broker, approvals, dashboard, ledger,
+    """The service `name` of the hive: lifecycle, broker, approvals, dashboard, assistant, ledger,
     telemetry, notify or vacuum."""
     wanted = Principal(Kind.SERVICE, name)
     return Allow(f"the service {name}", lambda p: p == wanted)

@@ -27,7 +27,17 @@ log = logging.getLogger(__name__)
 
 OPERATORS_GROUP: Final = "hive"
 _SERVICES: Final = frozenset(
-    {"lifecycle", "broker", "approvals", "dashboard", "ledger", "notify", "telemetry", "vacuum"}
+    {
+        "lifecycle",
+        "broker",
+        "approvals",
+        "dashboard",
+        "assistant",
+        "ledger",
+        "notify",
+        "telemetry",
+        "vacuum",
+    }
 )
 _DAEMON: Final = "org.freedesktop.DBus"
 _DAEMON_PATH: Final = "/org/freedesktop/DBus"

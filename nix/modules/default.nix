@@ -17,6 +17,7 @@ in
     ./lifecycle.nix
     ./approvals.nix
     ./dashboard.nix
+    ./assistant.nix
     ./notify.nix
     ./ledger.nix
     ./telemetry.nix

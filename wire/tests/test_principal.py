@@ -30,6 +30,7 @@ from wire.tests.lamp import NAME, PATH, Lamp1
 LIFECYCLE = Principal(Kind.SERVICE, "lifecycle")
 BROKER = Principal(Kind.SERVICE, "broker")
 DASHBOARD = Principal(Kind.SERVICE, "dashboard")
+ASSISTANT = Principal(Kind.SERVICE, "assistant")
 BROKER_UID, HIVE_GID, ALICE_UID = 801, 850, 1000
 AGENTS_UID = os.getuid() or 802  # some tests here play an endpoint
 GATEWAY_UID = 805
@@ -111,12 +112,12 @@ def test_the_rule(
 
 
 def test_sets() -> None:
-    everyone = [THE_OPERATOR, THE_MANAGER, agent("bob"), LIFECYCLE, BROKER, DASHBOARD]
+    everyone = [THE_OPERATOR, THE_MANAGER, agent("bob"), LIFECYCLE, BROKER, DASHBOARD, ASSISTANT]
 
     def members(allow: object) -> list[str]:
         return [p.name for p in everyone if p in allow]  # type: ignore[operator]
 
-    assert members(OPERATOR) == ["operator", "dashboard"]
+    assert members(OPERATOR) == ["operator", "dashboard", "assistant"]
     assert members(MANAGER) == ["manager"]
     assert members(AGENTS) == ["manager", "bob"]
     assert members(service("lifecycle") | MANAGER) == ["manager", "lifecycle"]
