@@ -35,6 +35,8 @@ class Config:
     without a login, `none` means that the agent needs a login."""
     network: str = "host"
     """The network of the container: `gateway`, `host` or `none`."""
+    port: int = 0
+    """The port of the agent's page; 0 when no port was left."""
     session_idle: float = 600.0
     turn_timeout: float = 1800.0
     environment: dict[str, str] = field(default_factory=dict)

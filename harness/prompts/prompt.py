@@ -20,6 +20,13 @@ ROOT: Final = "/state/"
 OWN: Final = "AGENTS.md"
 """The agent's own instructions, in its directory, which is also the working directory."""
 
+PAGE: Final = """\
+- Port {} is yours: the operator sees what you serve there (http, on 127.0.0.1) beside your turns.
+  Use it for a page of your own, such as a report. Of other ports the operator sees only those of
+  `ports` in your agent.toml.
+"""
+"""The lines about the port of the agent's page."""
+
 INBOX: Final = "inbox"
 """The folder below the agent's directory in which long bodies are saved."""
 
@@ -35,6 +42,7 @@ def system_prompt(config: Config, state: Path) -> str:
     texts = [(PROMPTS / name).read_text(encoding="utf-8") for name in (role, "common.md")]
     prompt = "".join(texts).replace("{name}", config.name)
     prompt = prompt.replace("{operator}", _operator(config))
+    prompt = prompt.replace("{page}", PAGE.format(config.port) if config.port else "")
     own = own_file.read(state / OWN)
     if own:
         prompt += f"\n# From {ROOT}{OWN}, which you wrote yourself\n\n{own}\n"

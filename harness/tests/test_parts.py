@@ -89,6 +89,10 @@ def test_the_system_prompt_names_the_agent(manager: bool, tmp_path: Path) -> Non
     assert "{name}" not in prompt
     assert ("You are zoe, the manager" in prompt) == manager
     assert "{operator}" not in prompt
+    assert "{page}" not in prompt
+    assert "Port" not in prompt
+    paged = config.Config("zoe", manager=manager, port=8123)
+    assert "\n- Port 8123 is yours: " in system_prompt(paged, tmp_path)
     assert "they/them" in prompt
     own = config.Config("zoe", manager=manager, prompt="You like {name}s.")
     assert system_prompt(own, tmp_path) == f"{prompt}\nYou like {{name}}s."

@@ -30,8 +30,8 @@ def forward(name: str, port: int, local: int | None, as_json: bool) -> None:
     """Forward a port of 127.0.0.1 to an agent's container.
 
     Runs until Ctrl-C. A program in the container must listen on PORT of its 127.0.0.1 or ::1, and
-    `ports` in the agent's agent.toml must have PORT. Every user of this host can connect to the
-    port of 127.0.0.1. The agent serves the pages there: do not trust them, and enter no passwords.
+    PORT must be the port of the agent's own page, or one of `ports` in its agent.toml. Every user
+    of this host can connect to the port of 127.0.0.1. The agent serves the pages there: do not trust them, and enter no passwords.
     """
     from wire.errors import Unavailable
     from wire.names import check_agent_name
@@ -73,7 +73,8 @@ async def _explained(error: "HiveError", name: str, port: int) -> "HiveError":
         return missing
     except HiveError:
         return error
-    offered = ", ".join(map(str, agent.network.ports)) or "none"
+    configured = [str(one) for one in agent.network.ports if one != agent.port]
+    offered = ", ".join(configured) or "none"
     if agent.state is not AgentState.RUNNING:
         why = f"{name} is {agent.state}. Start it: hivectl start {name}"
     elif agent.network.mode is NetworkMode.HOST:

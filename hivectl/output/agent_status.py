@@ -130,7 +130,7 @@ def description(
         **_if("budget", output.paint(*_budgets(budgets))),
         "limits": _limits(json_forms.amounts(agent.resources)) or "none",
         "disk": output.paint(*_disk(disk, agent.resources.disk_max)),
-        **_if("ports", ", ".join(map(str, agent.network.ports))),
+        **_if("ports", ", ".join(str(one) for one in agent.network.ports if one != agent.port)),
         "network": output.paint(*_network(agent.network)),
         "version": f"outdated; `hivectl update {agent.name}` updates it"
         if agent.stale

@@ -99,6 +99,8 @@ class Spec:
     keeps_host: bool = False
     """Whether it keeps the host's network until the next deployment, unless hyperhive.toml names
     another one for this agent."""
+    port: int = 0
+    """The port of the agent's page; 0 when no port was left."""
 
     @property
     def is_manager(self) -> bool:
@@ -239,7 +241,8 @@ class Agent:
 
     def set_port(self, port: int, shared: tuple[str, ...]) -> None:
         """Note the agent's port, and the others that have the same one."""
-        self._set({"port": port, "port_shared": shared})
+        spec = replace(self.spec, port=port)
+        self._set({"port": port, "port_shared": shared, "spec": spec})
 
     def set_unit_status(self, status: UnitStatus) -> None:
         """Note the status of the unit. A harness whose container is not READY is offline."""

@@ -92,6 +92,7 @@ class Record:
             self.started,
             self.network,
             self.keeps_host,
+            self.port,
         )
 
     @property

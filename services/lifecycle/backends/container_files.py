@@ -213,7 +213,7 @@ class ContainerFiles:
             data.make(own, base)
             with own.directory(data.ETC) as etc:
                 harness = self._config.harness(spec)
-                ports = self._builds.configuration(spec).ports
+                ports = self._config.ports(spec)
                 root = self._layout.root
                 rootfs.write_etc(etc, spec, harness, ports, self._prefix, source, root)
         # Clients on the host find the harness's socket here. tmpfiles.d says who may enter `web`.

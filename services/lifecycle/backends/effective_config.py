@@ -94,10 +94,16 @@ class EffectiveConfig:
             until_deploy=after is NetworkMode.HOST and spec.keeps_host,
         )
         if spec.network is not NetworkMode.HOST:
-            network = network._replace(ports=self._builds.configuration(spec).ports)
+            network = network._replace(ports=self.ports(spec))
         if spec.network is NetworkMode.GATEWAY:
             return network._replace(egress=tuple(self.gateway(spec)["egress"]))
         return network
+
+    def ports(self, spec: Spec) -> tuple[int, ...]:
+        """Return the ports that a container with a network of its own offers to the operator: that
+        of the agent's page, and those of its agent.toml."""
+        page = (spec.port,) if spec.port else ()
+        return tuple(dict.fromkeys((*page, *self._builds.configuration(spec).ports)))
 
     def mode(self, spec: Spec) -> NetworkMode:
         """Return the network that the next start gives to the container."""
@@ -195,6 +201,7 @@ class EffectiveConfig:
             "model": spec.model or config.model,
             "api": self.api(spec).value,
             "network": spec.network.value,
+            "port": spec.port,
             "session_idle": config.session_idle,
             "turn_timeout": config.turn_timeout,
             "start_timeout": config.start_timeout,

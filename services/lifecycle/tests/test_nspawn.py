@@ -136,6 +136,7 @@ async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
         "model": "m",
         "api": "scripted",
         "network": "host",
+        "port": 0,
         "session_idle": 600,
         "turn_timeout": 1800,
         "start_timeout": 60,

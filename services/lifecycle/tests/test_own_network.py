@@ -123,6 +123,14 @@ async def test_ports_are_units_of_the_container(host: Host) -> None:
     assert (folder / "hive-port@3000.socket").readlink() == Path("../hive-port@.socket")
     await host.backend.configure(replace(spec, network=NetworkMode.NONE))
     assert wanted(host) == ports
+    # The port of the agent's page is one of them, and the harness is told of it.
+    paged = replace(spec, network=NetworkMode.NONE, port=8123)
+    await host.backend.configure(paged)
+    assert wanted(host) == {"hive-port@8123.socket", *ports}
+    assert host.backend.network(paged).ports == (8123, 3000, 8080)
+    assert host.backend.network(replace(paged, network=NetworkMode.HOST)).ports == ()
+    harness = host.layout.data / ETC / "hyperhive/harness.json"
+    assert json.loads(harness.read_text())["port"] == 8123
     await host.backend.configure(replace(spec, network=NetworkMode.HOST))
     assert wanted(host) == set()
     assert (await host.backend.reconcile(spec, running=False)).changes != []
