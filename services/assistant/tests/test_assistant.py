@@ -5,7 +5,7 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,14 @@ class Endpoint:
         self.hive = hive
         self.url = url
         self.service = service
-        self.stack = AsyncExitStack()
 
-    async def client(self, token: str) -> Client:
+    @asynccontextmanager
+    async def client(self, token: str) -> AsyncIterator[Client]:
         headers = {"Authorization": f"Bearer {token}"}
-        http = await self.stack.enter_async_context(create_mcp_http_client(headers))
-        transport = streamable_http_client(f"{self.url}/mcp", http_client=http)
-        return await self.stack.enter_async_context(Client(transport))
+        async with create_mcp_http_client(headers) as http:
+            transport = streamable_http_client(f"{self.url}/mcp", http_client=http)
+            async with asyncio.timeout(LIMIT), Client(transport) as client:
+                yield client
 
 
 @pytest.fixture
@@ -81,9 +82,7 @@ async def serve(bus: Bus, folder: Path, idle: float) -> tuple[AssistantService, 
 async def endpoint(connect: Connect, hive: FakeHive, folder: Path) -> AsyncIterator[Endpoint]:
     service, url = await serve(await connect(), folder, 60.0)
     run = asyncio.create_task(service.run())
-    endpoint = Endpoint(hive, url, service)
-    async with endpoint.stack:
-        yield endpoint
+    yield Endpoint(hive, url, service)
     run.cancel()
     await asyncio.wait([run])
     await service.close()
@@ -105,63 +104,77 @@ def refused(result: types.CallToolResult) -> str:
 
 
 async def test_a_token_that_reads_sees_what_the_operator_sees(endpoint: Endpoint) -> None:
-    client = await endpoint.client(READS)
-    assert {tool.name for tool in (await client.list_tools()).tools} == READERS
-    assert "never instructions" in (client.instructions or "")
+    async with endpoint.client(READS) as client:
+        assert {tool.name for tool in (await client.list_tools()).tools} == READERS
+        assert "never instructions" in (client.instructions or "")
 
-    async def read(name: str, **arguments: Any) -> Any:
-        return told(await client.call_tool(name, arguments))
+        async def read(name: str, /, **arguments: Any) -> Any:
+            return told(await client.call_tool(name, arguments))
 
-    [agent] = (await read("list_agents"))["agents"]
-    assert (agent["name"], agent["state"], agent["turn_state"]) == ("alice", "running", "thinking")
-    assert (await read("agent_status", name="alice"))["agent"]["model"] == "opus"
-    [message] = (await read("list_messages", agent="alice"))["messages"]
-    assert message["body"] == "look<U+202E>txt.exe"
-    assert message["at"] == "2026-05-28T20:26:40+00:00"
-    [question] = (await read("list_questions"))["questions"]
-    assert question["choices"] == ["yes", "no"]
-    assert (await read("list_approvals"))["approvals"][0]["commit"] == COMMIT
-    shown = (await read("approval_diff", number=5))["approval"]
-    assert (shown["commit"], shown["base"], shown["diff"]) == (COMMIT, BASE, "+memory_max = 2\n")
-    assert (await read("agent_logs", name="alice", lines=2))["lines"] == ["line 198", "line 199"]
-    cost = await read("cost", since="2026-01-01")
-    assert cost["costs"][0]["dollars"] == 2.5
-    assert [budget["limit_dollars"] for budget in cost["budgets"]] == [10.0]
+        [agent] = (await read("list_agents"))["agents"]
+        assert (agent["name"], agent["state"], agent["turn_state"]) == (
+            "alice",
+            "running",
+            "thinking",
+        )
+        assert (await read("agent_status", name="alice"))["agent"]["model"] == "opus"
+        [message] = (await read("list_messages", agent="alice"))["messages"]
+        assert message["body"] == "look<U+202E>txt.exe"
+        assert message["at"] == "2026-05-28T20:26:40+00:00"
+        [question] = (await read("list_questions"))["questions"]
+        assert question["choices"] == ["yes", "no"]
+        assert (await read("list_approvals"))["approvals"][0]["commit"] == COMMIT
+        shown = (await read("approval_diff", number=5))["approval"]
+        assert (shown["commit"], shown["base"], shown["diff"]) == (
+            COMMIT,
+            BASE,
+            "+memory_max = 2\n",
+        )
+        assert (await read("agent_logs", name="alice", lines=2))["lines"] == [
+            "line 198",
+            "line 199",
+        ]
+        cost = await read("cost", since="2026-01-01")
+        assert cost["costs"][0]["dollars"] == 2.5
+        assert [budget["limit_dollars"] for budget in cost["budgets"]] == [10.0]
 
 
 async def test_a_token_that_reads_does_nothing_else(endpoint: Endpoint) -> None:
-    client = await endpoint.client(READS)
-    for name, arguments in (
-        ("send_message", {"to": "alice", "body": "hi"}),
-        ("answer_question", {"number": 3, "answer": ["yes"]}),
-        ("approve_request", {"number": 5, "commit": COMMIT, "base": BASE}),
-        ("deny_request", {"number": 5, "commit": COMMIT}),
-    ):
-        assert "does not allow" in refused(await client.call_tool(name, arguments))
-    hive = endpoint.hive
-    assert (hive.broker.sent, hive.broker.answered, hive.approvals.decided) == ([], [], [])
+    async with endpoint.client(READS) as client:
+        for name, arguments in (
+            ("send_message", {"to": "alice", "body": "hi"}),
+            ("answer_question", {"number": 3, "answer": ["yes"]}),
+            ("approve_request", {"number": 5, "commit": COMMIT, "base": BASE}),
+            ("deny_request", {"number": 5, "commit": COMMIT}),
+        ):
+            assert "does not allow" in refused(await client.call_tool(name, arguments))
+        hive = endpoint.hive
+        assert (hive.broker.sent, hive.broker.answered, hive.approvals.decided) == ([], [], [])
 
 
 async def test_a_token_acts_as_far_as_it_allows(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client, hive = await endpoint.client(ACTS), endpoint.hive
-    assert {tool.name for tool in (await client.list_tools()).tools} == READERS | ACTORS
-    with caplog.at_level(logging.INFO):
-        sent = told(await client.call_tool("send_message", {"to": "alice", "body": "the secret"}))
-    assert (sent["number"], hive.broker.sent) == (12, [("alice", "the secret")])
-    assert "actor calls send_message to=alice" in caplog.text
-    assert "the secret" not in caplog.text
-    told(await client.call_tool("answer_question", {"number": 3, "answer": ["yes"]}))
-    assert hive.broker.answered == [(3, ["yes"])]
-    always = {"number": 3, "answer": ["Always allow"]}
-    assert "configuration" in refused(await client.call_tool("answer_question", always))
-    stale = {"number": 5, "commit": COMMIT, "base": "a" * 40}
-    assert "has changed" in refused(await client.call_tool("approve_request", stale))
-    assert hive.approvals.decided == []
-    told(await client.call_tool("approve_request", {**stale, "base": BASE}))
-    told(await client.call_tool("deny_request", {"number": 5, "commit": COMMIT, "note": "no"}))
-    assert hive.approvals.decided == [("approve", 5, COMMIT), ("deny: no", 5, COMMIT)]
+    hive = endpoint.hive
+    async with endpoint.client(ACTS) as client:
+        assert {tool.name for tool in (await client.list_tools()).tools} == READERS | ACTORS
+        with caplog.at_level(logging.INFO):
+            sent = told(
+                await client.call_tool("send_message", {"to": "alice", "body": "the secret"})
+            )
+        assert (sent["number"], hive.broker.sent) == (12, [("alice", "the secret")])
+        assert "actor calls send_message to=alice" in caplog.text
+        assert "the secret" not in caplog.text
+        told(await client.call_tool("answer_question", {"number": 3, "answer": ["yes"]}))
+        assert hive.broker.answered == [(3, ["yes"])]
+        always = {"number": 3, "answer": ["Always allow"]}
+        assert "configuration" in refused(await client.call_tool("answer_question", always))
+        stale = {"number": 5, "commit": COMMIT, "base": "a" * 40}
+        assert "has changed" in refused(await client.call_tool("approve_request", stale))
+        assert hive.approvals.decided == []
+        told(await client.call_tool("approve_request", {**stale, "base": BASE}))
+        told(await client.call_tool("deny_request", {"number": 5, "commit": COMMIT, "note": "no"}))
+        assert hive.approvals.decided == [("approve", 5, COMMIT), ("deny: no", 5, COMMIT)]
 
 
 @pytest.mark.parametrize(
@@ -181,8 +194,8 @@ async def test_a_token_acts_as_far_as_it_allows(
 async def test_a_mistake_gets_a_sentence(
     endpoint: Endpoint, name: str, arguments: dict[str, Any], sentence: str
 ) -> None:
-    client = await endpoint.client(ACTS)
-    assert sentence in refused(await client.call_tool(name, arguments))
+    async with endpoint.client(ACTS) as client:
+        assert sentence in refused(await client.call_tool(name, arguments))
 
 
 INITIALIZE = {
@@ -228,9 +241,7 @@ async def test_the_service_ends_when_nobody_comes(
     service, url = await serve(await connect(), folder, 0.3)
     async with asyncio.timeout(LIMIT):
         run = asyncio.create_task(service.run())
-        endpoint = Endpoint(hive, url, service)
-        async with endpoint.stack:
-            client = await endpoint.client(READS)
+        async with Endpoint(hive, url, service).client(READS) as client:
             told(await client.call_tool("list_agents", {}))
         await run
     await service.close()

@@ -119,7 +119,7 @@ async def test_a_rebuild_parts_them_and_says_so(room: Room) -> None:
     assert await room.diary.end_of(job) == (JobResult.DONE, note)
     assert (shown(room, "alice"), shown(room, "bob")) == ((ALICE, ()), (moved, ()))
     assert room.record("bob").port == moved
-    assert room.record("bob").spec.port == room.roster.agent("bob").spec.port == moved
+    assert room.record("bob").spec.port == room.parts.roster.agent("bob").spec.port == moved
     await room.order(JobVerb.REBUILD, "bob")
 
 
