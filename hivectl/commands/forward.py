@@ -31,7 +31,8 @@ def forward(name: str, port: int, local: int | None, as_json: bool) -> None:
 
     Runs until Ctrl-C. A program in the container must listen on PORT of its 127.0.0.1 or ::1, and
     PORT must be the port of the agent's own page, or one of `ports` in its agent.toml. Every user
-    of this host can connect to the port of 127.0.0.1. The agent serves the pages there: do not trust them, and enter no passwords.
+    of this host can connect to the port of 127.0.0.1. The agent serves the pages there: do not
+    trust them, and enter no passwords.
     """
     from wire.errors import Unavailable
     from wire.names import check_agent_name

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import httpx2
 import pytest
 from mcp import Client, types
-from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
+from mcp.client.streamable_http import streamable_http_client
 
 from services.assistant.__main__ import AssistantService
 from services.assistant.listener import require_loopback
@@ -49,7 +50,7 @@ class Endpoint:
     @asynccontextmanager
     async def client(self, token: str) -> AsyncIterator[Client]:
         headers = {"Authorization": f"Bearer {token}"}
-        async with create_mcp_http_client(headers) as http:
+        async with httpx2.AsyncClient(headers=headers) as http:
             transport = streamable_http_client(f"{self.url}/mcp", http_client=http)
             async with asyncio.timeout(LIMIT), Client(transport) as client:
                 yield client
