@@ -36,10 +36,12 @@ from services.configvalues import (
     CredentialName,
     Dollars,
     EgressRules,
+    HeaderName,
     ModelName,
     Network,
     NetworkMode,
     Price,
+    ProxyAddress,
     Recipient,
     ShortLine,
     Size,
@@ -348,6 +350,18 @@ class ApprovalsConfig(Section):
     on the disk."""
 
 
+Event = Literal[
+    "approval", "question", "crash", "deploy-failed", "budget", "egress", "notice", "message"
+]
+"""The events that a webhook or a browser can be told of."""
+
+WEBHOOK_EVENTS: Final[tuple[Event, ...]] = tuple(e for e in get_args(Event) if e != "message")
+"""The events of a webhook that chooses none: agents write as often as they like."""
+
+PUSHED: Final[tuple[Event, ...]] = get_args(Event)
+"""The events of which a browser can be told."""
+
+
 class DashboardConfig(Section):
     """The operator's page."""
 
@@ -363,6 +377,38 @@ class DashboardConfig(Section):
     allowed_hosts: tuple[str, ...] = ()
     """The host names, without a port, under which browsers may open the dashboard, in addition to
     the addresses of the loopback."""
+    behind_proxy: bool = False
+    """Whether a proxy with TLS is in front of the dashboard. Then its socket may be on an address
+    that other hosts can reach, and takes connections from `trusted_proxies` only."""
+    trusted_proxies: tuple[ProxyAddress, ...] = ()
+    """The addresses and networks from which the proxy connects; its `X-Forwarded-For` and
+    `user_header` are believed."""
+    user_header: HeaderName | None = None
+    """The header in which the proxy names the user who has logged in to the proxy, such as
+    `Remote-User`; by default users log in to the dashboard. The proxy must remove the header from
+    what browsers send."""
+    push_services: tuple[str, ...] = (
+        "fcm.googleapis.com",
+        "updates.push.services.mozilla.com",
+        "web.push.apple.com",
+        "*.push.apple.com",
+        "*.notify.windows.com",
+    )
+    """The hosts to which notifications for browsers may be sent, `*.` for all hosts below one: the
+    push services of the browsers. An empty list turns them off."""
+    users: dict[str, Literal["operator", "reviewer", "guest"]] = Field(default_factory=dict)
+    """The roles of the users whom `user_header` names; the key `*` is for all others, who otherwise
+    may not log in."""
+
+    @model_validator(mode="after")
+    def _proxy(self) -> Self:
+        if self.behind_proxy and not (self.trusted_proxies and self.url):
+            raise ValueError("behind_proxy needs trusted_proxies and url")
+        if self.trusted_proxies and not self.behind_proxy:
+            raise ValueError("trusted_proxies needs behind_proxy = true")
+        if (self.user_header is None) != (not self.users) or (self.users and not self.behind_proxy):
+            raise ValueError("user_header, users and behind_proxy need each other")
+        return self
 
 
 class OperatorConfig(Section):
@@ -395,10 +441,6 @@ class HarnessConfig(Section):
     only to agents with the network `host`."""
 
 
-Event = Literal["approval", "question", "crash", "deploy-failed", "budget", "egress", "notice"]
-"""The events that a webhook can be told of."""
-
-
 class Webhook(Section):
     """A webhook to which notify posts when the operator is needed."""
 
@@ -410,8 +452,9 @@ class Webhook(Section):
     url: WebhookUrl
     """The address to which posts go, without user and password; required. The last part of an
     ntfy address is the topic."""
-    events: tuple[Event, ...] = get_args(Event)
-    """The events that are posted to the webhook; all by default."""
+    events: tuple[Event, ...] = WEBHOOK_EVENTS
+    """The events that are posted to the webhook; by default all but `message`, which is a message
+    of an agent to the operator."""
     details: bool = True
     """Whether posts contain texts that agents wrote. Otherwise they only name the event and the
     agent."""

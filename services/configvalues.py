@@ -38,6 +38,33 @@ def _network(value: str) -> str:
     return value
 
 
+def _proxy(value: str) -> str:
+    """Return `value` if it is an address or a network."""
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError as error:
+        raise ValueError("it must be an address, or a network such as 10.0.0.0/8") from error
+    return value
+
+
+_HEADER: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_OWN_HEADERS: Final = frozenset(
+    {
+        *("host", "origin", "connection", "content-type", "content-length", "last-event-id"),
+        *("sec-fetch-site", "hyperhive-session", "hyperhive-proxy", "authorization", "cookie"),
+        *("x-forwarded-for", "user-agent", "transfer-encoding", "upgrade"),
+    }
+)
+"""The headers that mean something else to the dashboard."""
+
+
+def _header(value: str) -> str:
+    """Return `value` if it is the name of a header that has no meaning yet."""
+    if not _HEADER.fullmatch(value) or value.lower() in _OWN_HEADERS:
+        raise ValueError("it must be the name of a header of its own, such as Remote-User")
+    return value
+
+
 def _tree(value: str) -> str:
     """Return `value` if it is a path that nspawn and systemd take without escapes."""
     parts = value.split("/")[1:]
@@ -158,6 +185,12 @@ def _bare_url(remedy: str) -> AfterValidator:
 
 Network = Annotated[str, AfterValidator(_network)]
 """An address, a network with its prefix length, or one of systemd's words for networks."""
+
+ProxyAddress = Annotated[str, AfterValidator(_proxy)]
+"""An address or a network of proxies."""
+
+HeaderName = Annotated[str, AfterValidator(_header)]
+"""The name of a header that a proxy adds."""
 
 Tree = Annotated[str, AfterValidator(_tree)]
 """The absolute path of a directory that has a /usr."""

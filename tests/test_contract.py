@@ -18,7 +18,7 @@ from wire.clients.lifecycle import AgentClient, JobClient, LifecycleClient
 from wire.clients.telemetry import TelemetryClient
 from wire.interface import Interface
 from wire.introspection import EMITS_CHANGED, interface_element
-from wire.records import approvals, broker, ledger, lifecycle, telemetry
+from wire.records import approvals, broker, dashboard, ledger, lifecycle, telemetry
 from wire.records import signature as signature_of
 from wire.records.codec import is_record, types
 
@@ -211,7 +211,7 @@ CLIENTS: dict[str, type[Client]] = {
 }
 RECORDS = {
     name: record
-    for module in (approvals, broker, ledger, lifecycle, telemetry)
+    for module in (approvals, broker, dashboard, ledger, lifecycle, telemetry)
     for name, record in vars(module).items()
     if is_record(record)
 }

@@ -22,6 +22,7 @@ from wire.agent_web.client import AgentWeb
 from wire.clients.broker import BrokerClient
 from wire.clients.dashboard import DashboardClient
 from wire.records.broker import SendOptions
+from wire.records.dashboard import Role
 
 AGENT: Final = "alice"
 STATE: Final = Path("/var/lib/hyperhive/agents/alice/state")
@@ -43,7 +44,7 @@ class Page:
     @asynccontextmanager
     async def logged_in(cls, given: Orders) -> AsyncIterator[Self]:
         """Log in with a new link."""
-        link = urlsplit(await DashboardClient(given.bus).login_link())
+        link = urlsplit(await DashboardClient(given.bus).login_link(Role.OPERATOR))
         origin = f"http://{link.netloc}"
         async with ClientSession(origin, headers={"Origin": origin}) as session:
             token = parse_qs(link.fragment)["token"][0]

@@ -1,25 +1,88 @@
-"""The command about the dashboard: login-link."""
+"""The commands about the dashboard: login-link, sessions."""
 
 from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.output.terminal import Output
-from hivectl.session import hive_command
+from hivectl.arguments.types import record_id
+from hivectl.output import json_forms
+from hivectl.output.formats import local_time
+from hivectl.output.terminal import Output, Row
+from hivectl.output.text import literal, one_line
+from hivectl.session import hive_command, json_option
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
 
+ROLES = ["operator", "reviewer", "guest"]
+
 
 @click.command("login-link")
+@click.option(
+    "--role",
+    type=click.Choice(ROLES),
+    default=ROLES[0],
+    show_default=True,
+    help="The role of whoever opens the link.",
+)
 @hive_command
-async def login_link(hive: "Hive", output: Output) -> None:
+async def login_link(hive: "Hive", output: Output, role: str) -> None:
     """Print a link that logs you in to the dashboard.
 
-    The link works once, within 15 minutes. The login is valid for 30 days.
+    The link works once, within 15 minutes. The login is valid for 30 days. An `operator` may do
+    everything. A `reviewer` may answer questions and requests, and approve and deny, but not change
+    the hive otherwise. A `guest` may read everything, and do nothing.
     """
-    url = await hive.dashboard.login_link()
-    output.show({"url": url}, [output.paint(url, "")])
+    from wire.records.dashboard import Role
+
+    url = await hive.dashboard.login_link(Role(role))
+    output.show({"url": url, "role": role}, [output.paint(url, "")])
 
 
-COMMANDS = [login_link]
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def sessions(context: click.Context, as_json: bool) -> None:
+    """List the logins to the dashboard, the last used first.
+
+    The address is that of the browser, or that of a proxy or a tunnel through which the browser
+    reaches the dashboard. The last use is right within ten minutes.
+    """
+    if context.invoked_subcommand is None:
+        _list_sessions(as_json=as_json)  # type: ignore[call-arg]  # hive_command takes it away
+
+
+@hive_command
+async def _list_sessions(hive: "Hive", output: Output) -> None:
+    found = await hive.dashboard.list_sessions()
+    rows: list[Row] = [
+        [
+            str(one.id),
+            one.role,
+            one_line(f"{one.way} {one.name}".strip()),
+            literal(one.browser),
+            literal(one.address),
+            local_time(one.began),
+            local_time(one.used),
+        ]
+        for one in found
+    ]
+    head = ["ID", "ROLE", "BY", "BROWSER", "ADDRESS", "BEGAN", "USED"]
+    lines = output.table(head, rows, whole=True)
+    output.show([json_forms.session(one) for one in found], lines or ["nobody is logged in"])
+
+
+@sessions.command("revoke")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=record_id)
+@hive_command
+async def revoke(hive: "Hive", output: Output, ids: tuple[int, ...]) -> None:
+    """End logins: their browsers see nothing more, at once."""
+    for number in ids:
+        await hive.dashboard.revoke_session(number)
+    output.show(
+        [{"session": number, "revoked": True} for number in ids],
+        [f"session {number} has ended" for number in ids],
+    )
+
+
+COMMANDS = [login_link, sessions]

@@ -11,6 +11,7 @@ from hivectl.output.formats import iso_time
 if TYPE_CHECKING:
     from wire.records.approvals import Approval, Deploy
     from wire.records.broker import Hold, Message, Question, Reminder, Thread
+    from wire.records.dashboard import Session
     from wire.records.ledger import Budget, Cost, Egress, ProviderLimit, Request, Turn, UsageSum
     from wire.records.lifecycle import AgentProperties, Resources, Tombstone, Usage
 
@@ -262,4 +263,13 @@ def cost(record: "Cost", key: str) -> dict[str, Json]:
         "cache_write_tokens": record.cache_write_tokens,
         "cost": record.cost / 1_000_000,
         "unknown_price": record.unknown_price,
+    }
+
+
+def session(record: "Session") -> dict[str, Json]:
+    """Return a login to the dashboard."""
+    return record._asdict() | {
+        "began": iso_time(record.began),
+        "used": iso_time(record.used),
+        "expires": iso_time(record.expires),
     }

@@ -32,6 +32,7 @@ from wire.records.broker import (
     SendOptions,
     Thread,
 )
+from wire.records.dashboard import Role, Session, Way
 from wire.records.ledger import (
     Budget,
     BudgetLimits,
@@ -340,9 +341,25 @@ def _between(rows: list[R], wanted: QuestionFilter | ReminderFilter) -> list[R]:
 
 
 class FakeDashboard(Interface, name=names.DASHBOARD):
+    def __init__(self) -> None:
+        self.sessions = [
+            Session(3, Role.OPERATOR, Way.LINK, "", "127.0.0.1", "Firefox on Linux", *[SINCE] * 3),
+            Session(5, Role.GUEST, Way.PROXY, "ada\x1b[2J", "10.0.0.7", "", *[SINCE] * 3),
+        ]
+
     @method(allow=OPERATOR)
-    async def LoginLink(self) -> Str:
-        return "http://127.0.0.1:7000/login?token=abc"
+    async def LoginLink(self, role: Str) -> Str:
+        return f"http://127.0.0.1:7000/login?token={role}"
+
+    @method(allow=OPERATOR)
+    async def ListSessions(self) -> list[Session]:
+        return self.sessions
+
+    @method(allow=OPERATOR)
+    async def RevokeSession(self, id: UInt64) -> None:
+        if id not in [one.id for one in self.sessions]:
+            raise NotFound(f"There is no session {id}; `hivectl sessions` shows all.")
+        self.sessions = [one for one in self.sessions if one.id != id]
 
 
 class FakeLedger(Interface, name=names.LEDGER):

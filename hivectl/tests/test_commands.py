@@ -397,7 +397,23 @@ async def test_history_asks_for_what_is_wanted(hive: FakeHive, hivectl: Hivectl)
 
 
 async def test_login_link_is_a_bare_address(hive: FakeHive, hivectl: Hivectl) -> None:
-    assert (await hivectl("login-link")).out == "http://127.0.0.1:7000/login?token=abc\n"
+    assert (await hivectl("login-link")).out == "http://127.0.0.1:7000/login?token=operator\n"
+    guest = await hivectl("login-link", "--role", "guest")
+    assert guest.out == "http://127.0.0.1:7000/login?token=guest\n"
+    assert (await hivectl("login-link", "--role", "root")).code == Exit.USAGE
+
+
+async def test_sessions_are_listed_and_revoked(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("sessions")
+    assert_harmless(ran.out)
+    assert [line.split()[:3] for line in ran.out.splitlines()[1:]] == [
+        ["3", "operator", "link"],
+        ["5", "guest", "proxy"],
+    ]
+    assert (await hivectl("sessions", "revoke", "3")).out == "session 3 has ended\n"
+    [left] = (await hivectl("sessions", "--json")).json
+    assert (left["id"], left["role"], left["used"][:4]) == (5, "guest", "2023")
+    assert (await hivectl("sessions", "revoke", "3")).code == Exit.NOT_FOUND
 
 
 @pytest.mark.parametrize("command", ["inbox", "history", "pending", "list", "status"])

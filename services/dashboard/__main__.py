@@ -23,10 +23,17 @@ from services.dashboard.clients.services import ExplainingCaller
 from services.dashboard.http.agent_handlers import AgentHandlers
 from services.dashboard.http.connection import Connection
 from services.dashboard.http.event_streams import EventStreams
+from services.dashboard.http.failures import Failures
 from services.dashboard.http.handlers import Handlers
-from services.dashboard.http.listener import ListenerError, base_url, inherited_socket
+from services.dashboard.http.listener import ListenerError, base_url, inherited_socket, is_local
+from services.dashboard.http.login_handlers import LoginHandlers
 from services.dashboard.http.metrics import Metrics
 from services.dashboard.http.middleware import AccessControl
+from services.dashboard.http.passkeys import Passkeys
+from services.dashboard.http.proxy import TOKEN_FILE, Proxy
+from services.dashboard.http.push_handlers import PushHandlers
+from services.dashboard.http.push_targets import PushTargets
+from services.dashboard.http.session_handlers import SessionHandlers
 from services.dashboard.http.sessions import Sessions
 from services.dashboard.interface import Dashboard1
 from services.dashboard.preview.addresses import PreviewNames
@@ -62,20 +69,24 @@ class DashboardService(unit.Service):
         web_: AgentWeb,
         metrics_token: str | None = None,
         connect: Connect = web_socket.connect_port,
+        proxy: Proxy | None = None,
     ) -> None:
         """Build the dashboard and export its interface.
 
         Args:
             bus: the connection to the services.
-            listener: a bound loopback socket; `close` closes it.
+            listener: a bound socket; `close` closes it.
             state: the directory of the file of logins.
             config: the section [dashboard].
             web_: the harnesses of the agents.
             metrics_token: the token that reads the metrics; None: only a session does.
             connect: connects to the ports of agents, for previews.
+            proxy: the proxy in front of the listener; by default the one of `config`, without a
+                token.
 
         Raises:
-            CorruptStore: the file of logins cannot be used.
+            ConfigError: the settings about the proxy contradict each other.
+            CorruptStore: a file of logins, passkeys or notifications cannot be used.
         """
         self._listener = listener
         self.log = EventLog(epoch=secrets.token_hex(8))
@@ -88,16 +99,32 @@ class DashboardService(unit.Service):
             LedgerFeed(bus, page_state),
         )
         caller = ExplainingCaller(bus)
-        sessions = Sessions(state / "logins.json")
+        sessions, streams = Sessions(state / "logins.json"), EventStreams(self.log)
         names_, tickets = PreviewNames(config.preview_domain), Tickets(sessions.seconds_left)
-        self._previews = Previews(names_, tickets, connect)
+        self._previews = previews = Previews(names_, tickets, connect)
+
+        targets = PushTargets(state / "push.json", config.push_services)
+
+        def end(session: str) -> None:
+            streams.end(session)
+            previews.end(session)
+            targets.end(session)
+
+        sessions.on_end = end
         actions = OperatorActions(caller, self._feeds)
         self._harnesses = harnesses = Harnesses(web_)
+        self._proxy = proxy = proxy or Proxy(config)
+        access = AccessControl(
+            sessions, listener.getsockname()[0], config.allowed_hosts, metrics_token, proxy
+        )
+        passkeys = Passkeys(state / "passkeys.json")
         handlers = Handlers(
-            AccessControl(sessions, listener.getsockname()[0], config.allowed_hosts, metrics_token),
-            sessions,
+            access,
+            LoginHandlers(access, sessions, passkeys, Failures()),
+            SessionHandlers(access, sessions, passkeys),
+            PushHandlers(access, targets),
             tables,
-            EventStreams(self.log),
+            streams,
             actions,
             AgentDetails(caller),
             AgentHandlers(
@@ -109,17 +136,18 @@ class DashboardService(unit.Service):
             Metrics(tables, page_state.counts, Measurements(bus, page_state.counts)),
             PreviewLinks(self._previews, tickets),
         )
+        self.application = handlers.application()
         # With handler_cancellation, a page that closes ends its stream at once. Otherwise the
         # stream of an idle hive would stay open for ever.
         self._runner = web.AppRunner(
-            handlers.application(),
+            self.application,
             handler_cancellation=True,
             shutdown_timeout=SHUTDOWN_SECONDS,
             access_log=None,
         )
         self._server: asyncio.Server | None = None
         url = (config.url or base_url(listener)).rstrip("/")
-        bus.export(names.DASHBOARD_PATH, Dashboard1(sessions, url))
+        bus.export(names.DASHBOARD_PATH, Dashboard1(sessions, targets, url))
 
     async def start(self) -> None:
         """Serve the socket."""
@@ -128,7 +156,11 @@ class DashboardService(unit.Service):
         make_handler = self._runner.server
         if make_handler is None:
             raise RuntimeError("The runner has no server after its setup.")
-        self._entrances = Entrances(lambda: Connection(make_handler()), self._previews)
+        more = self._proxy.headers
+        admits = None if is_local(self._listener) else self._proxy.admits
+        self._entrances = Entrances(
+            lambda: Connection(make_handler(), more), self._previews, admits or (lambda _: True)
+        )
         self._server = await loop.create_server(self._entrances, sock=self._listener)
 
     async def run(self) -> None:
@@ -159,13 +191,15 @@ async def build(bus: Bus, config: Config) -> unit.Service:
         ConfigError: systemd passed no socket that can be served, or no valid token.
     """
     try:
-        listener = inherited_socket()
+        listener = inherited_socket(behind_proxy=config.dashboard.behind_proxy)
     except ListenerError as error:
         raise ConfigError(str(error)) from error
     state = state_directory("dashboard")
     folder = credentials.directory()
     token = credentials.token(folder / "dashboard_metrics", METRICS_FILE) if folder else None
-    return DashboardService(bus, listener, state, config.dashboard, AgentWeb(), token)
+    proxy_token = credentials.token(folder / "dashboard_proxy", TOKEN_FILE) if folder else None
+    proxy = Proxy(config.dashboard, proxy_token)
+    return DashboardService(bus, listener, state, config.dashboard, AgentWeb(), token, proxy=proxy)
 
 
 if __name__ == "__main__":

@@ -4,33 +4,25 @@ Notify owns no name on the bus: nobody calls it.
 """
 
 import asyncio
-import logging
-import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from services import credentials, unit
 from services.config import Config, Webhook
 from services.directories import state_directory
+from services.notify.clients.browsers import Browsers
 from wire.bus import Bus
-
-log = logging.getLogger(__name__)
+from wire.records.dashboard import PushTarget
 
 CREDENTIALS: Final = "/etc/hyperhive/credentials/notify"
 
 
-class IdleService(unit.Service):
-    """A service that has nothing to do, because no webhook is configured."""
-
-    async def run(self) -> None:
-        """Return at once: systemd sees a service that has ended successfully."""
-        log.info("no webhooks are configured ([[notify.webhooks]] of hyperhive.toml)")
-        unit.status("No webhooks are configured.")
-
-
 class NotifyService(unit.Service):
-    """The running service: a watcher for each source, a delivery for each webhook."""
+    """The running service: a watcher for each source, a delivery for each webhook and browser.
+
+    While nobody wants to know anything, it only waits for a browser that does.
+    """
 
     def __init__(self, bus: Bus, config: Config, tokens: Mapping[str, str], state: Path) -> None:
         """Open the store.
@@ -44,27 +36,48 @@ class NotifyService(unit.Service):
         Raises:
             CorruptStore: the store cannot be used.
         """
-        from services.notify.notifier import Notifier
         from services.notify.store import Store
 
         self._bus = bus
         self._config = config
         self._tokens = tokens
         self._store = Store(state / "notify.sqlite")
-        self._store.keep_only([webhook.name for webhook in config.notify.webhooks])
-        self._notifier = Notifier(self._store, config.notify)
+        self._browsers = Browsers(bus, self._listed)
+        self._key = ""
+        self._targets: Sequence[PushTarget] = ()
+        self._news = asyncio.Event()
+        self._was_idle = False
+        """Whether nobody wanted to know anything: what was there before is not new then."""
+
+    def _listed(self, key: str, targets: Sequence[PushTarget]) -> None:
+        self._key, self._targets = key, targets
+        self._was_idle = self._was_idle or not targets
+        self._news.set()
 
     async def run(self) -> None:
         """Watch and deliver until cancelled."""
-        # These imports take long, and a service without webhooks does not need them.
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._browsers.run())
+            if not self._config.notify.webhooks:
+                unit.status("No webhooks are configured, and no browser wants notifications.")
+                while not self._targets:
+                    await self._news.wait()
+                    self._news.clear()
+                if self._was_idle:
+                    self._store.forget()
+                unit.status("")
+            await self._deliver()
+
+    async def _deliver(self) -> None:
+        # These imports take long, and a service that tells nobody does not need them.
         import aiohttp
 
         from services.notify.clients.sources import SOURCES
         from services.notify.clients.watcher import Watcher
-        from services.notify.webhook_client import WebhookClient
-        from services.notify.webhook_delivery import WebhookDelivery
+        from services.notify.deliveries import Deliveries
+        from services.notify.notifier import Notifier
 
-        settings = self._config.notify
+        notifier = Notifier(self._store, self._config.notify)
         async with (
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(force_close=True),
@@ -73,23 +86,17 @@ class NotifyService(unit.Service):
             ) as session,
             asyncio.TaskGroup() as tasks,
         ):
-            deliveries = {}
-            for webhook in settings.webhooks:
-                client = WebhookClient(
-                    webhook,
-                    self._tokens.get(webhook.name),
-                    session,
-                    host=socket.gethostname(),
-                    page=self._config.dashboard.url,
-                    timeout=settings.attempt_timeout,
-                )
-                deliveries[webhook.name] = delivery = WebhookDelivery(
-                    webhook.name, client, self._store, give_up_after=settings.give_up_after
-                )
-                tasks.create_task(delivery.run())
-            self._notifier.on_post = lambda name: deliveries[name].wake()
+            deliveries = Deliveries(
+                tasks, self._store, self._config, self._tokens, session, self._browsers.forget
+            )
+            notifier.on_post = deliveries.wake
+            notifier.browsers = deliveries.set_browsers(self._key, self._targets)
             for source in SOURCES:
-                tasks.create_task(Watcher(self._bus, source, self._notifier).run())
+                tasks.create_task(Watcher(self._bus, source, notifier).run())
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                notifier.browsers = deliveries.set_browsers(self._key, self._targets)
 
     async def close(self) -> None:
         """Close the store; the next start delivers its pending posts."""
@@ -103,8 +110,6 @@ async def build(bus: Bus, config: Config) -> unit.Service:
         ConfigError: a token cannot be used.
         CorruptStore: the store cannot be used.
     """
-    if not config.notify.webhooks:
-        return IdleService()
     folder = credentials.directory()
     tokens = _tokens(folder, config.notify.webhooks) if folder else {}
     return NotifyService(bus, config, tokens, state_directory("notify"))

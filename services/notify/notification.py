@@ -4,6 +4,7 @@ Agents wrote most of these words. They are cut, and hidden or misleading charact
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Self
 
@@ -12,6 +13,10 @@ from wire.text.escaping import prose
 
 MAX_TITLE: Final = 120
 MAX_TEXT: Final = 1000
+MAX_CHOICES: Final = 2
+"""The buttons that browsers show on a notification."""
+
+MAX_CHOICE: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,7 @@ class Notification:
         text: more lines; they may be empty.
         at: when it happened, in microseconds since 1970.
         origin: the agent that caused it, or empty.
+        choices: the choices of a question that a notification may offer as buttons.
     """
 
     event: Event
@@ -33,14 +39,30 @@ class Notification:
     text: str
     at: int
     origin: str = ""
+    choices: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, event: Event, number: int, title: str, text: str, at: int, origin: str = ""
+        cls,
+        event: Event,
+        number: int,
+        title: str,
+        text: str,
+        at: int,
+        origin: str = "",
+        choices: Sequence[str] = (),
     ) -> Self:
-        """Return a notification of words that may be long, and have hidden characters."""
+        """Return a notification of words that may be long, and have hidden characters.
+
+        Choices that are not short and plain are left out, all of them: a button must show exactly
+        what it answers.
+        """
         title = printable(title, MAX_TITLE).replace("\n", " ")
-        return cls(event, number, title, printable(text, MAX_TEXT), at, origin)
+        plain = len(choices) <= MAX_CHOICES and all(
+            one == printable(one, MAX_CHOICE) and "\n" not in one for one in choices
+        )
+        offered = tuple(choices) if plain else ()
+        return cls(event, number, title, printable(text, MAX_TEXT), at, origin, offered)
 
     @property
     def key(self) -> str:
@@ -58,7 +80,8 @@ class Notification:
         Raises:
             ValueError, TypeError: `dump` did not write this text.
         """
-        return cls(**json.loads(text))
+        values = json.loads(text)
+        return cls(**values | {"choices": tuple(values.get("choices", ()))})
 
 
 def printable(words: str, limit: int) -> str:

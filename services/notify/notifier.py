@@ -1,8 +1,8 @@
-"""The rules: a listed item that was not listed before becomes a post to each interested webhook."""
+"""The rules: a listed item that was not listed before becomes a post to each who wants to know."""
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.config import NotifyConfig
 from services.notify.notification import Notification
@@ -11,22 +11,34 @@ from services.notify.store import Store
 _HOUR: Final = 3600.0
 
 
+class Receiver(NamedTuple):
+    """A webhook or a browser, and the events that it wants."""
+
+    name: str
+    events: Sequence[str]
+
+
 class Notifier:
     """Finds the new items of a list, and stores the posts about them."""
 
     on_post: Callable[[str], None]
-    """Called with the name of each webhook that has new posts pending."""
+    """Called with the name of each receiver that has new posts pending."""
+
+    browsers: Sequence[Receiver]
+    """The browsers that want notifications."""
 
     def __init__(
         self, store: Store, config: NotifyConfig, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Notify by `config`; `clock` is in seconds."""
         self._store = store
-        self._webhooks = config.webhooks
+        self._webhooks = [Receiver(one.name, one.events) for one in config.webhooks]
+        self.browsers = ()
         self._limit = config.agent_posts_per_hour
         self._clock = clock
-        self._hours: dict[str, tuple[float, int]] = {}
-        """By agent: the start of its current hour, and the notifications it has caused since."""
+        self._hours: dict[tuple[str, bool], tuple[float, int]] = {}
+        """By agent, and whether it has written: the start of the current hour, and the
+        notifications that were caused since."""
         self.on_post = lambda webhook: None
 
     def process(
@@ -49,12 +61,15 @@ class Notifier:
         fresh = [one for one in listed if one.number not in known]
         if not fresh and not complete:
             return
-        wanted = [one for item in fresh if (one := self._limited(item))]
+        receivers = (*self._webhooks, *self.browsers)
+        # What nobody wants to know must not use up what an agent may cause.
+        wanted = [item for item in fresh if any(item.event in one.events for one in receivers)]
         posts = [
-            (webhook.name, one)
-            for one in wanted
-            for webhook in self._webhooks
-            if one.event in webhook.events
+            (receiver.name, one)
+            for item in wanted
+            if (one := self._limited(item))
+            for receiver in receivers
+            if one.event in receiver.events
         ]
         self._store.record(source, [one.number for one in listed], posts, complete=complete)
         for name in dict.fromkeys(name for name, _ in posts):
@@ -65,10 +80,12 @@ class Notifier:
         if not item.origin:
             return item
         now = self._clock()
-        began, count = self._hours.get(item.origin, (now, 0))
+        # An agent that writes a lot may still ask.
+        key = item.origin, item.event == "message"
+        began, count = self._hours.get(key, (now, 0))
         if now - began >= _HOUR:
             began, count = now, 0
-        self._hours[item.origin] = began, count + 1
+        self._hours[key] = began, count + 1
         if count < self._limit:
             return item
         if count > self._limit:

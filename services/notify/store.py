@@ -78,6 +78,10 @@ class Store:
         rows = self._db.execute("SELECT number FROM known WHERE source = ?", (source,)).fetchall()
         return {number for (number,) in rows} or None
 
+    def forget(self) -> None:
+        """Forget all items: the next look at each source is the first one again."""
+        self._db.execute("DELETE FROM known")
+
     def record(
         self,
         source: str,

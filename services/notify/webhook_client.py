@@ -88,12 +88,11 @@ class WebhookClient:
                 timeout=self._timeout,
                 allow_redirects=False,  # a redirect would get the token
             ) as response:
-                return _attempt(response.status, response.headers.get("Retry-After", ""))
+                return attempt_of(response.status, response.headers.get("Retry-After", ""))
         except TimeoutError:
             return Attempt(Outcome.RETRY, f"it did not answer within {self._timeout.total:g} s")
         except (aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError) as error:
-            # The texts of these errors contain the address, so only their kind is told.
-            return Attempt(Outcome.RETRY, f"it cannot be reached ({_kind(error)})")
+            return failed_attempt(error)
 
     def _request(
         self, notification: Notification
@@ -136,7 +135,8 @@ class WebhookClient:
         )
 
 
-def _attempt(status: int, retry_after: str) -> Attempt:
+def attempt_of(status: int, retry_after: str) -> Attempt:
+    """Return the attempt that was answered with a status and the header `Retry-After`."""
     if 200 <= status < 300:
         return Attempt(Outcome.DELIVERED)
     if 300 <= status < 400:
@@ -144,6 +144,14 @@ def _attempt(status: int, retry_after: str) -> Attempt:
     outcome = Outcome.REJECTED if status in _BAD_POST else Outcome.RETRY
     wait = min(float(retry_after), MAX_RETRY_AFTER) if retry_after.isdecimal() else 0.0
     return Attempt(outcome, f"it answered {status}", wait)
+
+
+def failed_attempt(error: BaseException) -> Attempt:
+    """Return the attempt that had no answer.
+
+    The texts of such errors contain the address, so only their kind is told.
+    """
+    return Attempt(Outcome.RETRY, f"it cannot be reached ({_kind(error)})")
 
 
 def _kind(error: BaseException) -> str:

@@ -23,7 +23,8 @@ CALLS = [
     ("Lifecycle1", "Destroy", "sb", "bob", "true"),
     ("Approvals1", "RequestSpawn", "ssa{sv}", "mallory", "because", "0"),
     ("Approvals1", "Approve", "tsa{sv}", "1", "c" * 40, "0"),
-    ("Dashboard1", "LoginLink"),
+    ("Dashboard1", "LoginLink", "s", "operator"),
+    ("Dashboard1", "ListSessions"),
     ("Ledger1", "RecordTurn", "a{sv}", "0"),
     ("Ledger1", "Costs", "a{sv}", "0"),
 ]

@@ -1,16 +1,17 @@
 """The JSON bodies of requests, each checked against its shape."""
 
-from typing import Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from services.config import PUSHED, Event
 from wire.errors import InvalidArgument, LimitExceeded
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of a body: the longest message that the broker takes, however JSON escapes it."""
 
-MAX_LOGIN = 4096
+MAX_LOGIN = 8192
 """Bytes of a body from somebody who is not logged in, and might send many at once."""
 
 
@@ -24,6 +25,38 @@ class Login(Body):
     """The token of a login link."""
 
     token: str = Field(max_length=200)
+
+
+class Nothing(Body):
+    """A body that says nothing more than its path."""
+
+
+class LoginPasskey(Body):
+    """The answer of a passkey to a challenge, as `PublicKeyCredential.toJSON` makes it."""
+
+    credential: dict[str, Any]
+
+
+class NewPasskey(Body):
+    """A new passkey, as `PublicKeyCredential.toJSON` makes it, and its name."""
+
+    credential: dict[str, Any]
+    name: str = Field(default="", max_length=64)
+
+
+class OldPasskey(Body):
+    """A passkey to forget."""
+
+    id: str = Field(max_length=2000)
+
+
+class PushSubscription(Body):
+    """A browser's address at its push service, its keys, and the events that it wants to know."""
+
+    endpoint: str = Field(max_length=2000)
+    p256dh: str = Field(max_length=200)
+    auth: str = Field(max_length=100)
+    events: list[Event] = Field(max_length=len(PUSHED))
 
 
 class Message(Body):
@@ -99,6 +132,9 @@ class RunningLogin(Body):
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 
+OPEN: Final = (Login, LoginPasskey, Nothing)
+"""The bodies of requests that need no session."""
+
 
 async def read(request: web.Request, shape: type[AnyBody]) -> AnyBody:
     """Return the request's body.
@@ -107,7 +143,7 @@ async def read(request: web.Request, shape: type[AnyBody]) -> AnyBody:
         InvalidArgument: it is not JSON, or not of this shape.
         LimitExceeded: a login is too long; it has not been read.
     """
-    if shape is Login and not 0 <= _length(request) <= MAX_LOGIN:
+    if shape in OPEN and not 0 <= _length(request) <= MAX_LOGIN:
         raise LimitExceeded(f"A login needs a Content-Length of at most {MAX_LOGIN} bytes.")
     if request.content_type != "application/json":
         raise InvalidArgument("The body must be JSON, with Content-Type: application/json.")

@@ -36,7 +36,12 @@ USED: Final = frozenset(
 METRICS: Final = "/metrics"
 """The path of the metrics: the only one whose requests may carry a token in `Authorization`."""
 
-_METRICS: Final = re.compile(rb"GET /metrics(?:\?\S*)? ")
+_MORE: Final = {
+    b"authorization": re.compile(rb"GET /metrics(?:\?\S*)? "),
+    b"user-agent": re.compile(rb"POST /login(?:/\S*)? "),
+}
+"""Headers that are passed on with some requests only: the beginnings of these. The browser is named
+in the list of sessions."""
 
 MAX_LINE: Final = 8000
 """Bytes of the line of a request, and of each header that is passed on."""
@@ -78,10 +83,16 @@ class RefusedHead(Exception):  # noqa: N818 - it names what is refused
 class Connection(asyncio.Protocol):
     """The protocol of one connection, in front of aiohttp's."""
 
-    def __init__(self, handler: asyncio.Protocol) -> None:
-        """Pass the events of the connection, and its requests without cookies, to `handler`."""
+    def __init__(self, handler: asyncio.Protocol, more: frozenset[bytes] = frozenset()) -> None:
+        """Pass the events of the connection, and its requests without cookies, to `handler`.
+
+        Args:
+            handler: the protocol behind this one.
+            more: names of headers, in lower case, that are passed on besides `USED`.
+        """
         self._handler = handler
-        self._head = Head()
+        self._used = USED | more
+        self._head = Head(self._used)
         self._body = 0  # the bytes of the current request's body that are still to come
         self._refused = False
 
@@ -119,7 +130,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(refused.reason)
                 return
             if self._head.complete:
-                head, self._head = self._head, Head()
+                head, self._head = self._head, Head(self._used)
                 self._body = head.length
                 self._handler.data_received(head.data)
 
@@ -133,7 +144,9 @@ class Connection(asyncio.Protocol):
 class Head:
     """The line and the used headers of one request, as far as they have arrived."""
 
-    def __init__(self) -> None:
+    def __init__(self, used: frozenset[bytes] = USED) -> None:
+        """Begin a head of which the headers `used` are passed on."""
+        self._used = used
         self.complete = False
         self.length = 0
         """The length of the body in bytes, known when the head is complete."""
@@ -189,9 +202,10 @@ class Head:
         if name.lower() == b"transfer-encoding":
             raise RefusedHead(Reason.NO_LENGTH)
         wanted = bytes(name.lower())
-        if wanted == b"authorization" and _METRICS.match(self._lines[0]):
+        requests = _MORE.get(wanted)
+        if requests is not None and requests.match(self._lines[0]):
             return False
-        return wanted not in USED
+        return wanted not in self._used
 
     def _take_kept(self) -> None:
         if len(self._line) > MAX_LINE or self._size + len(self._line) > MAX_HEAD:

@@ -12,9 +12,11 @@ from services.dashboard.http.agent_handlers import AgentHandlers
 from services.dashboard.http.answers import add_headers, refusal
 from services.dashboard.http.connection import METRICS, REFUSED, Reason
 from services.dashboard.http.event_streams import EventStreams
+from services.dashboard.http.login_handlers import LoginHandlers
 from services.dashboard.http.metrics import Metrics
 from services.dashboard.http.middleware import AccessControl
-from services.dashboard.http.sessions import Sessions
+from services.dashboard.http.push_handlers import PushHandlers
+from services.dashboard.http.session_handlers import SessionHandlers
 from services.dashboard.preview.links import PreviewLinks
 from services.dashboard.state import shown
 from services.dashboard.state.rows import question_text
@@ -25,6 +27,8 @@ TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
     ".html": "text/html",
+    ".webmanifest": "application/manifest+json",
+    ".png": "image/png",
 }
 
 PARTS = "messages|questions|deploys|usage|logs|egress"
@@ -43,10 +47,6 @@ REFUSALS = {
     ),
 }
 
-USED_LINK = (
-    "This link was already used, or is older than 15 minutes. Run `hivectl login-link` again."
-)
-
 
 class Handlers:
     """The handlers, and the application that they make."""
@@ -54,7 +54,9 @@ class Handlers:
     def __init__(
         self,
         access: AccessControl,
-        sessions: Sessions,
+        logins: LoginHandlers,
+        settings: SessionHandlers,
+        push: PushHandlers,
         tables: Tables,
         streams: EventStreams,
         actions: OperatorActions,
@@ -64,7 +66,9 @@ class Handlers:
         previews: PreviewLinks,
     ) -> None:
         self._access = access
-        self._sessions = sessions
+        self._logins = logins
+        self._settings = settings
+        self._push = push
         self._tables = tables
         self._streams = streams
         self._actions = actions
@@ -91,12 +95,11 @@ class Handlers:
                 web.get("/agents/{name}", self.agent_page),
                 web.get(r"/agents/{name}/turns/{turn:\d{1,15}}", self.turn_page),
                 web.get("/login", self.login_page),
-                web.post("/login", self.login),
-                web.post("/logout", self.logout),
                 web.get("/static/{name}", self.static),
+                web.get("/worker.js", self.worker),
+                web.get("/manifest.webmanifest", self.manifest),
                 web.get(f"{REFUSED}{{reason:{'|'.join(Reason)}}}", self.refused),
                 web.get(METRICS, self.metrics),
-                web.get("/api/session", self.check_session),
                 web.get("/api/state", self.state),
                 web.get("/api/events", self.events),
                 web.post("/api/messages", self.send),
@@ -118,6 +121,9 @@ class Handlers:
             ]
         )
         app.add_routes(self._agents.routes())
+        app.add_routes(self._logins.routes())
+        app.add_routes(self._settings.routes())
+        app.add_routes(self._push.routes())
         return app
 
     def _file(self, name: str) -> web.Response:
@@ -164,6 +170,14 @@ class Handlers:
         name = request.match_info["name"]
         return self._file(name if not name.endswith(".html") else "")
 
+    async def worker(self, _request: web.Request) -> web.Response:
+        """Serve the script that shows notifications: it may act for the directory it is in."""
+        return self._file("worker.js")
+
+    async def manifest(self, _request: web.Request) -> web.Response:
+        """Serve the description by which a phone installs the dashboard."""
+        return self._file("manifest.webmanifest")
+
     async def metrics(self, _request: web.Request) -> web.Response:
         """Answer with the metrics of the hive, for Prometheus."""
         return await self._metrics.answer()
@@ -172,25 +186,6 @@ class Handlers:
         """Answer in the place of a request that `Connection` has refused."""
         status, name, sentence = REFUSALS[Reason(request.match_info["reason"])]
         return refusal(status, sentence, name)
-
-    async def login(self, request: web.Request) -> web.Response:
-        """Begin a session for a valid token, and answer with its secret."""
-        session = self._sessions.redeem((await bodies.read(request, bodies.Login)).token)
-        if session is None:
-            return refusal(401, USED_LINK)
-        return web.json_response({"session": session})
-
-    async def logout(self, request: web.Request) -> web.Response:
-        """End the session, with its event streams and previews."""
-        session = self._access.session(request)
-        self._sessions.end(session)
-        self._streams.end(session)
-        self._previews.end(session)
-        return web.json_response({})
-
-    async def check_session(self, _request: web.Request) -> web.Response:
-        """Answer 200: the middleware has found a valid session. The login page asks this."""
-        return web.json_response({})
 
     async def state(self, _request: web.Request) -> web.Response:
         """Answer with all tables, and the number of the last change in them."""

@@ -8,10 +8,15 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from services.config import DashboardConfig
+from services.dashboard.http import pages, roles
 from services.dashboard.http.answers import STATUS, refusal
+from services.dashboard.http.browsers import short_name
 from services.dashboard.http.connection import METRICS, REFUSED, SESSION_HEADER
-from services.dashboard.http.sessions import Sessions
+from services.dashboard.http.proxy import Proxy
+from services.dashboard.http.sessions import Login, Origin, Sessions, digest
 from wire.errors import HiveError
+from wire.records.dashboard import Way
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +63,7 @@ class AccessControl:
         address: str,
         allowed_hosts: Collection[str] = (),
         metrics_token: str | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         """Control the access to one listener.
 
@@ -66,7 +72,9 @@ class AccessControl:
             address: the address of the listener.
             allowed_hosts: host names, without a port, by which a proxy reaches the listener.
             metrics_token: the token that reads the metrics; None: only a session does.
+            proxy: the proxy in front of the listener; by default there is none.
         """
+        self.proxy = proxy or Proxy(DashboardConfig())
         self._metrics_token = metrics_token
         self._sessions = sessions
         self._address = address
@@ -74,7 +82,7 @@ class AccessControl:
 
     def middlewares(self) -> list[Middleware]:
         """Return the middlewares, outermost first."""
-        return [errors_as_json, self.require_own_origin, self.require_session]
+        return [errors_as_json, self.require_own_origin, self.require_session, self.require_role]
 
     @web.middleware
     async def require_own_origin(
@@ -113,7 +121,10 @@ class AccessControl:
     @web.middleware
     async def require_session(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse requests without a session, unless the answer is the same for everybody."""
-        if _is_open(request) or self.seconds_left(request) > 0:
+        if _is_open(request):
+            return await handler(request)
+        if self.login(request) is not None:
+            self._sessions.touch(self.session(request))
             return await handler(request)
         if request.path == METRICS:
             if self._may_read_metrics(request):
@@ -125,6 +136,18 @@ class AccessControl:
             )
         return refusal(401, "You are not logged in: run `hivectl login-link` on the hive's host.")
 
+    @web.middleware
+    async def require_role(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse requests that the role of the session may not make."""
+        login, resource = self.login(request), request.match_info.route.resource
+        if login is None or resource is None or _is_open(request):
+            return await handler(request)
+        upgrade = "Upgrade" in request.headers
+        wanted = roles.needed(request.method, resource.canonical, upgrade=upgrade)
+        if roles.covers(login.role, wanted):
+            return await handler(request)
+        return refusal(403, roles.refusal(login.role))
+
     def _may_read_metrics(self, request: web.Request) -> bool:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         wanted = self._metrics_token
@@ -132,26 +155,44 @@ class AccessControl:
             return False
         return hmac.compare_digest(token.strip().encode(), wanted.encode())
 
+    def login(self, request: web.Request) -> Login | None:
+        """Return the valid session that the request carries.
+
+        A session that the proxy's user has begun is good for this user alone, in the same role.
+        """
+        login = self._sessions.find(self.session(request))
+        if login is not None and login.way is Way.PROXY:
+            user = self.proxy.user(request)
+            if user != login.name or self.proxy.role(user) is not login.role:
+                return None
+        return login
+
     def seconds_left(self, request: web.Request) -> float:
         """Return for how long the request's session is valid; 0 or less without one."""
         return self._sessions.seconds_left(self.session(request))
 
     def session(self, request: web.Request) -> str:
-        """Return the session that the request carries, valid or not."""
-        return request.headers.get(SESSION_HEADER, "")
+        """Return the key of the session that the request carries, valid or not."""
+        return digest(request.headers.get(SESSION_HEADER, ""))
+
+    def origin(self, request: web.Request) -> Origin:
+        """Return where a request comes from, for the list of sessions."""
+        return Origin(
+            self.proxy.address(request), short_name(request.headers.get("User-Agent", ""))
+        )
 
 
 def _is_open(request: web.Request) -> bool:
     """Whether a request needs no session: a login, or a GET that says nothing about the hive."""
-    if request.method == "POST":
-        return request.path == "/login"
+    if request.path == "/login" or request.path.startswith("/login/"):
+        return True
     is_file = _is_page(request.path) or request.path.startswith(("/static/", REFUSED))
     return is_file and request.method in ("GET", "HEAD")
 
 
 def _is_page(path: str) -> bool:
     """Whether other sites may link to `path`; it is a shell, which the scripts fill."""
-    return path in ("/", "/login") or path.startswith("/agents/")
+    return path in ("/", "/login") or path[1:] in pages.SECTIONS or path.startswith("/agents/")
 
 
 def _name_and_port(host: str) -> tuple[str, str]:

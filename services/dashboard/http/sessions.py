@@ -1,43 +1,85 @@
-"""One-time login tokens, and the sessions that they open. This module does not know HTTP."""
+"""One-time login tokens, and the sessions that they open. This module does not know HTTP.
+
+A session is known by its key, the hash of its secret: the secret is in the browser alone.
+"""
 
 import hashlib
-import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field
 
-from wire.errors import CorruptStore
+from services.dashboard.http import kept
+from wire.errors import NotFound
+from wire.records.dashboard import Role, Session, Way
 
 TOKEN_SECONDS = 15 * 60
 SESSION_SECONDS = 30 * 24 * 3600
 MAX_TOKENS = 64
 MAX_SESSIONS = 256
-VERSION: Final = 2
+USED_SECONDS: Final = 600.0
+"""A use of a session is written to the file when the last one that was written is so old."""
+
+VERSION: Final = 3
 
 
-class _Stored(BaseModel):
-    """The file: the SHA-256 of each secret, and when it expires (seconds since 1970)."""
+class Token(kept.Kept):
+    """A login link that was not used yet; `expires` is in seconds since 1970."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    expires: float
+    role: Role
+
+
+class Login(kept.Kept):
+    """A session; times are in seconds since 1970."""
+
+    id: int
+    role: Role
+    way: Way = Way.LINK
+    name: str = ""
+    """The name of the passkey, or the user whom the proxy named."""
+    passkey: str = ""
+    """The id of the passkey."""
+    address: str = ""
+    browser: str = ""
+    began: float
+    used: float
+    expires: float
+
+
+class _Stored(kept.Kept):
+    """The file: tokens and sessions by the SHA-256 of their secrets."""
+
+    version: Literal[3]
+    last_id: int = 0
+    tokens: dict[str, Token] = Field(default_factory=dict)
+    sessions: dict[str, Login] = Field(default_factory=dict)
+
+
+class _Version2(kept.Kept):
+    """The file of an earlier version, whose sessions were all the operator's."""
 
     version: Literal[2]
-    tokens: dict[str, float] = {}
-    sessions: dict[str, float] = {}
+    tokens: dict[str, float] = Field(default_factory=dict)
+    sessions: dict[str, float] = Field(default_factory=dict)
 
 
-class _Version1(BaseModel):
+class _Version1(kept.Kept):
     """The file of an earlier version, whose sessions were cookies."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     tokens: dict[str, float]
     sessions: dict[str, float]
+
+
+class Origin(NamedTuple):
+    """Where a login comes from."""
+
+    address: str = ""
+    browser: str = ""
 
 
 def digest(secret: str) -> str:
@@ -62,63 +104,172 @@ class Sessions:
         self._path = path
         self._now = now
         self._stored = self._read()
+        self._written = {key: login.used for key, login in self._stored.sessions.items()}
+        self.on_end: Callable[[str], None] = lambda key: None
+        """Called with the key of each session that somebody ends."""
 
     def _read(self) -> _Stored:
-        try:
-            data = self._path.read_bytes()
-            with suppress(ValidationError):
+        found = kept.read(
+            self._path,
+            _Stored,
+            _Version2,
+            _Version1,
+            what="file of logins",
+            lost="Only the logins are lost.",
+        )
+        match found:
+            case _Stored():
+                return found
+            case _Version2():
+                return _from_version_2(found)
+            case _:
                 # A cookie was readable for every program with a port of this host: it ends here.
-                _Version1.model_validate_json(data)
                 return _Stored(version=VERSION)
-            return _Stored.model_validate_json(data)
-        except FileNotFoundError:
-            return _Stored(version=VERSION)
-        except (OSError, ValidationError) as error:
-            why = error.strerror if isinstance(error, OSError) else "its content is damaged"
-            raise CorruptStore(
-                f"The file of logins {self._path} cannot be read ({why}). Move it away, then: "
-                "systemctl restart hive-dashboard. Only the logins are lost."
-            ) from error
 
-    def create_token(self) -> str:
+    def create_token(self, role: Role = Role.OPERATOR) -> str:
         """Return a new one-time token, valid for 15 minutes; drop the oldest beyond MAX_TOKENS."""
-        return self._add(self._stored.tokens, TOKEN_SECONDS, MAX_TOKENS)
-
-    def redeem(self, token: str) -> str | None:
-        """Use up a valid token and return a new session; return None for any other token."""
-        expires = self._stored.tokens.pop(digest(token), 0.0)
-        if expires <= self._now():
-            return None
-        return self._add(self._stored.sessions, SESSION_SECONDS, MAX_SESSIONS)
-
-    def seconds_left(self, session: str) -> float:
-        """Return for how long the session is still valid; 0 or less when it is not."""
-        return self._stored.sessions.get(digest(session), 0.0) - self._now()
-
-    def end(self, session: str) -> None:
-        """Log out; ignore an unknown session."""
-        if self._stored.sessions.pop(digest(session), None) is not None:
-            self._write()
-
-    def _add(self, secrets_: dict[str, float], seconds: float, limit: int) -> str:
         secret = secrets.token_urlsafe(32)
-        secrets_[digest(secret)] = self._now() + seconds
         self._drop_expired()
-        while len(secrets_) > limit:
-            del secrets_[min(secrets_, key=secrets_.__getitem__)]
+        tokens = self._stored.tokens
+        tokens[digest(secret)] = Token(expires=self._now() + TOKEN_SECONDS, role=role)
+        while len(tokens) > MAX_TOKENS:
+            del tokens[min(tokens, key=lambda key: tokens[key].expires)]
         self._write()
         return secret
 
+    def redeem(self, token: str, origin: Origin = Origin()) -> str | None:  # noqa: B008 - a constant
+        """Use up a valid token and return a new session; return None for any other token."""
+        found = self._stored.tokens.pop(digest(token), None)
+        if found is None or found.expires <= self._now():
+            return None
+        return self.begin(found.role, Way.LINK, origin)
+
+    def begin(
+        self, role: Role, way: Way, origin: Origin, *, name: str = "", passkey: str = ""
+    ) -> str:
+        """Begin a session and return its secret.
+
+        Args:
+            role: what the session may do.
+            way: how the browser has logged in.
+            origin: where the login comes from.
+            name: the name of the passkey, or the user whom the proxy named.
+            passkey: the id of the passkey.
+        """
+        secret, now, stored = secrets.token_urlsafe(32), self._now(), self._stored
+        stored.last_id += 1
+        stored.sessions[digest(secret)] = Login(
+            id=stored.last_id,
+            role=role,
+            way=way,
+            name=name,
+            passkey=passkey,
+            address=origin.address,
+            browser=origin.browser,
+            began=now,
+            used=now,
+            expires=now + SESSION_SECONDS,
+        )
+        self._drop_expired()
+        while len(stored.sessions) > MAX_SESSIONS:
+            self._remove(min(stored.sessions, key=lambda key: stored.sessions[key].expires))
+        self._write()
+        return secret
+
+    def find(self, key: str) -> Login | None:
+        """Return the session with a key, if it is valid."""
+        login = self._stored.sessions.get(key)
+        return login if login is not None and login.expires > self._now() else None
+
+    def role_of(self, secret: str) -> Role:
+        """Return the role of a session that has just begun."""
+        return self._stored.sessions[digest(secret)].role
+
+    def seconds_left(self, key: str) -> float:
+        """Return for how long the session is still valid; 0 or less when it is not."""
+        login = self._stored.sessions.get(key)
+        return 0.0 if login is None else login.expires - self._now()
+
+    def touch(self, key: str) -> None:
+        """Note that a session is in use."""
+        login = self._stored.sessions.get(key)
+        if login is None:
+            return
+        login.used = self._now()
+        if login.used - self._written.get(key, 0.0) < USED_SECONDS:
+            return
+        with suppress(OSError):  # a full disk must not keep the operator out
+            self._write()
+
+    def rows(self) -> list[tuple[str, Session]]:
+        """Return the key and the record of each session, the last used first."""
+        found = [(key, login) for key, login in self._stored.sessions.items() if self.find(key)]
+        found.sort(key=lambda pair: -pair[1].used)
+        return [(key, _record(login)) for key, login in found]
+
+    def end(self, key: str) -> None:
+        """Log out; ignore an unknown session."""
+        if key in self._stored.sessions:
+            self._remove(key)
+            self._write()
+
+    def revoke(self, number: int) -> None:
+        """End the session with an id.
+
+        Raises:
+            NotFound: there is none.
+        """
+        keys = [key for key, login in self._stored.sessions.items() if login.id == number]
+        if not any(map(self.find, keys)):
+            raise NotFound(f"There is no session {number}; `hivectl sessions` shows all.")
+        self.end(keys[0])
+
+    def end_of_passkey(self, passkey: str) -> None:
+        """End the sessions that a passkey has begun."""
+        found = [k for k, login in self._stored.sessions.items() if login.passkey == passkey]
+        self._end_all(found)
+
+    def _end_all(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self.end(key)
+
+    def _remove(self, key: str) -> None:
+        del self._stored.sessions[key]
+        self._written.pop(key, None)
+        self.on_end(key)
+
     def _drop_expired(self) -> None:
-        now = self._now()
-        for kept in (self._stored.tokens, self._stored.sessions):
-            for key in [key for key, expires in kept.items() if expires <= now]:
-                del kept[key]
+        now, stored = self._now(), self._stored
+        stored.tokens = {key: one for key, one in stored.tokens.items() if one.expires > now}
+        for key in [key for key, one in stored.sessions.items() if one.expires <= now]:
+            self._remove(key)
 
     def _write(self) -> None:
-        # A rename replaces the old file, so a crash leaves one or the other. The mode is 0600.
-        with NamedTemporaryFile(dir=self._path.parent, prefix=".logins-", delete=False) as file:
-            file.write(self._stored.model_dump_json().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(self._path)
+        kept.write(self._path, self._stored)
+        self._written = {key: login.used for key, login in self._stored.sessions.items()}
+
+
+def _from_version_2(found: _Version2) -> _Stored:
+    """Return the tokens and sessions of an earlier version: they are the operator's."""
+    stored = _Stored(version=VERSION)
+    for key, expires in found.tokens.items():
+        stored.tokens[key] = Token(expires=expires, role=Role.OPERATOR)
+    for key, expires in found.sessions.items():
+        stored.last_id += 1
+        began = expires - SESSION_SECONDS
+        stored.sessions[key] = Login(
+            id=stored.last_id, role=Role.OPERATOR, began=began, used=began, expires=expires
+        )
+    return stored
+
+
+def _record(login: Login) -> Session:
+    return Session(
+        login.id,
+        login.role,
+        login.way,
+        login.name,
+        login.address,
+        login.browser,
+        *(int(at * 1_000_000) for at in (login.began, login.used, login.expires)),
+    )

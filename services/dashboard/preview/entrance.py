@@ -25,10 +25,22 @@ _HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\
 class Entrances:
     """Makes the protocol of each connection, and ends those that have not named a host."""
 
-    def __init__(self, dashboard: Callable[[], asyncio.Protocol], previews: Previews) -> None:
-        """Hand connections over to protocols that `dashboard` makes, or to `previews`."""
+    def __init__(
+        self,
+        dashboard: Callable[[], asyncio.Protocol],
+        previews: Previews,
+        admits: Callable[[str], bool] = lambda address: True,
+    ) -> None:
+        """Hand connections over to protocols that `dashboard` makes, or to `previews`.
+
+        Args:
+            dashboard: makes the protocol of a connection to the dashboard itself.
+            previews: takes the connections to ports of agents.
+            admits: whether an address may connect at all.
+        """
         self.dashboard = dashboard
         self.previews = previews
+        self.admits = admits
         self.waiting: set[asyncio.Transport] = set()
 
     def __call__(self) -> asyncio.Protocol:
@@ -55,6 +67,8 @@ class _Entrance(asyncio.Protocol):
         self._all.waiting.add(transport)
         loop = asyncio.get_running_loop()
         self._limit = loop.call_later(LOOK_SECONDS, transport.abort)
+        if not self._all.admits(transport.get_extra_info("peername")[0]):
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget a client that has gone before it named a host."""

@@ -8,7 +8,7 @@ from services.dashboard.preview.tickets import Tickets
 
 
 class PreviewLinks:
-    """Makes an address for each press of a button, and ends what it opened with the login."""
+    """Makes an address for each press of a button."""
 
     def __init__(self, previews: Previews, tickets: Tickets) -> None:
         self._previews = previews
@@ -27,7 +27,3 @@ class PreviewLinks:
         at = "" if parts.port is None else f":{parts.port}"
         ticket = self._tickets.issue(place, session, secure=parts.scheme == "https")
         return f"{parts.scheme}://{self._previews.names.name(place)}{at}{ENTER}{ticket}"
-
-    def end(self, session: str) -> None:
-        """End the connections to previews that a session has opened."""
-        self._previews.end(session)

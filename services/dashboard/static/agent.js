@@ -16,6 +16,7 @@ import { MessageItems, isUnread } from "./message.js";
 import { guardPresses } from "./press_guard.js";
 import { Prompt } from "./prompt.js";
 import { makeQuestion, updateQuestion } from "./questions.js";
+import { may } from "./session.js";
 import { makeTabs } from "./tabs.js";
 import { Tail } from "./tail.js";
 import { day, joined, putText, putTime, textOf } from "./text.js";
@@ -93,7 +94,7 @@ let live = null; // the state that the harness reports about itself
 const lists = new Set(); // the running calls that change the agent's own list
 const stale = new Set(); // the parts that have changed while their panels were not shown
 // Opening the page wakes a sleeping agent, once; the server marks a page that another site has led to.
-let wakes = !("linked" in document.querySelector("main").dataset);
+let wakes = may("operator") && !("linked" in document.querySelector("main").dataset);
 
 function changed(tables) {
   const agent = mirror.tables.agents[name];

@@ -26,8 +26,11 @@ export const get = (path) => request(path);
 
 export const post = (path, body = {}) => request(path, posting(body));
 
-/** Return the secret of a new session. */
-export const logIn = async (token) => (await request("/login", posting({ token }), fetch)).session;
+/** Log in, and return the secret of the new session and its role. */
+export const logIn = (token) => ask("/login", { token });
+
+/** Ask without a session: with a POST if there is a body. */
+export const ask = (path, body = null) => request(path, body ? posting(body) : {}, fetch);
 
 const posting = (body) => ({
   method: "POST",

@@ -5,7 +5,7 @@ import { post } from "./api.js";
 import { el, keyed, setSentence, setText } from "./dom.js";
 import { Mirror } from "./mirror.js";
 import { Pace } from "./pace.js";
-import { leave, session } from "./session.js";
+import { checkRole, leave, session } from "./session.js";
 import { putText, putTime } from "./text.js";
 
 const main = document.querySelector("main");
@@ -113,3 +113,5 @@ document.getElementById("logout").addEventListener("click", async () => {
 
 for (const section of document.querySelectorAll(".sections a"))
   if (section.pathname === location.pathname) section.setAttribute("aria-current", "page");
+
+if (session()) checkRole().catch(() => {}); // the connection says what is wrong

@@ -3,6 +3,7 @@
 
 import { logIn } from "./api.js";
 import { setSentence } from "./dom.js";
+import { offerWays } from "./ways.js";
 import { checkStorage, fetchAs, keepSession, session } from "./session.js";
 
 const form = document.getElementById("with-link");
@@ -27,16 +28,22 @@ function show(hasToken, sentence = "") {
   setSentence(error, sentence);
 }
 
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  button.disabled = true;
+// Log in with a function that answers the session and its role.
+async function enter(logInSomehow) {
   try {
     checkStorage(); // before the token is used up
-    keepSession(await logIn(token));
+    const begun = await logInSomehow();
+    keepSession(begun.session, begun.role);
     location.replace("/");
   } catch (failure) {
     show(false, failure.message);
   }
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  button.disabled = true;
+  await enter(() => logIn(token));
   button.disabled = false;
 });
 
@@ -47,3 +54,4 @@ if (!token && session())
     (response) => response.ok && location.replace("/"),
     () => {}, // the login page stays
   );
+offerWays(enter).catch(() => {}); // a link works all the same

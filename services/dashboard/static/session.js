@@ -2,6 +2,10 @@
 // It is not a cookie, because a browser sends cookies to every port of a host name.
 
 const KEY = "hyperhive-session";
+const ROLE = "hyperhive-role";
+
+/** The roles; each may do what those before it may. */
+const ROLES = ["guest", "reviewer", "operator"];
 
 /** Return the session, or null without one. */
 export function session() {
@@ -12,8 +16,41 @@ export function session() {
   }
 }
 
-/** Keep a new session. */
-export const keepSession = (secret) => localStorage.setItem(KEY, secret);
+/** Keep a new session and its role. */
+export function keepSession(secret, role) {
+  localStorage.setItem(KEY, secret);
+  keepRole(role);
+}
+
+/** Return the role of the session: what its user may do. The dashboard refuses the rest anyway. */
+export function role() {
+  try {
+    return localStorage.getItem(ROLE) ?? "guest";
+  } catch {
+    return "guest"; // this browser keeps nothing for this address
+  }
+}
+
+/** Return whether the session may do what `wanted` may: a reviewer or an operator. */
+export const may = (wanted) => ROLES.indexOf(role()) >= ROLES.indexOf(wanted);
+
+// Style sheets hide elements with `data-needs="reviewer"` or `"operator"` by the role of the document.
+function keepRole(name) {
+  if (role() !== name) localStorage.setItem(ROLE, name);
+  document.documentElement.dataset.role = name;
+}
+
+/** Ask for the role, and load the page again if it is another one: an earlier version has kept none. */
+export async function checkRole() {
+  const response = await fetchAs("/api/session");
+  if (!response.ok) return;
+  const answer = await response.json();
+  if (answer.role === role()) return;
+  keepRole(answer.role);
+  location.reload();
+}
+
+if (session()) document.documentElement.dataset.role = role();
 
 /** Throw an Error, whose message is a sentence, if this browser cannot keep a session. */
 export function checkStorage() {
@@ -27,7 +64,7 @@ export function checkStorage() {
 
 /** Forget `ended`, unless another tab has begun a newer session, and go to the login page. */
 export function leave(ended) {
-  if (ended !== null && session() === ended) localStorage.removeItem(KEY);
+  if (ended !== null && session() === ended) for (const key of [KEY, ROLE]) localStorage.removeItem(key);
   forget();
   location.replace("/login");
 }

@@ -26,7 +26,9 @@ from services.dashboard.tests.fakes import FakeHive
 from wire import names, web_socket
 from wire.agent_web import AgentWeb
 from wire.bus import Bus
+from wire.clients.dashboard import DashboardClient
 from wire.fixtures import Connect
+from wire.records.dashboard import Role
 
 Tables = dict[str, dict[str, Any]]
 
@@ -82,18 +84,14 @@ class Page:
         """Serve the socket of a harness."""
         return serving(FakeHarness(), self.agents / agent)
 
-    async def link(self) -> str:
-        url = await self.bus.call1(
-            names.DASHBOARD, names.DASHBOARD_PATH, names.DASHBOARD, "LoginLink"
-        )
-        assert isinstance(url, str)
-        return url
+    async def link(self, role: Role = Role.OPERATOR) -> str:
+        return await DashboardClient(self.bus).login_link(role)
 
-    async def token(self) -> str:
-        return parse_qs(urlsplit(await self.link()).fragment)["token"][0]
+    async def token(self, role: Role = Role.OPERATOR) -> str:
+        return parse_qs(urlsplit(await self.link(role)).fragment)["token"][0]
 
-    async def log_in(self) -> None:
-        status, answer = await self.post("/login", {"token": await self.token()})
+    async def log_in(self, role: Role = Role.OPERATOR) -> None:
+        status, answer = await self.post("/login", {"token": await self.token(role)})
         assert status == 200
         self.http.headers["Hyperhive-Session"] = answer["session"]
 

@@ -3,8 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from services.dashboard.http.sessions import SESSION_SECONDS, TOKEN_SECONDS, Sessions, digest
-from wire.errors import CorruptStore
+from services.dashboard.http.sessions import (
+    SESSION_SECONDS,
+    TOKEN_SECONDS,
+    USED_SECONDS,
+    Origin,
+    Sessions,
+    digest,
+)
+from wire.errors import CorruptStore, NotFound
+from wire.records.dashboard import Role, Way
 
 
 class Clock:
@@ -29,10 +37,10 @@ def test_a_token_opens_one_session_once(path: Path, clock: Clock) -> None:
     token = sessions.create_token()
     session = sessions.redeem(token)
     assert session is not None
-    assert sessions.seconds_left(session) == SESSION_SECONDS
+    assert sessions.seconds_left(digest(session)) == SESSION_SECONDS
     assert sessions.redeem(token) is None
     assert sessions.redeem("") is None
-    assert sessions.seconds_left(token) <= 0
+    assert sessions.seconds_left(digest(token)) <= 0
 
 
 def test_a_token_is_good_for_15_minutes(path: Path, clock: Clock) -> None:
@@ -50,7 +58,7 @@ def test_both_survive_a_restart_and_neither_is_stored_in_clear(path: Path, clock
     token = first.create_token()
     assert session is not None
     second = Sessions(path, clock)
-    assert second.seconds_left(session) > 0
+    assert second.seconds_left(digest(session)) > 0
     assert token not in path.read_text()
     assert session not in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
@@ -63,11 +71,11 @@ def test_a_session_ends_by_time_and_by_logging_out(path: Path, clock: Clock) -> 
     one, two = sessions.redeem(sessions.create_token()), sessions.redeem(sessions.create_token())
     assert one is not None
     assert two is not None
-    sessions.end(one)
-    assert Sessions(path, clock).seconds_left(one) <= 0
-    assert sessions.seconds_left(two) > 0
+    sessions.end(digest(one))
+    assert Sessions(path, clock).seconds_left(digest(one)) <= 0
+    assert sessions.seconds_left(digest(two)) > 0
     clock.now += SESSION_SECONDS
-    assert sessions.seconds_left(two) <= 0
+    assert sessions.seconds_left(digest(two)) <= 0
 
 
 def test_many_links_push_out_the_oldest(path: Path, clock: Clock) -> None:
@@ -84,10 +92,10 @@ def test_sessions_of_the_version_with_cookies_have_ended(path: Path, clock: Cloc
     expires = clock.now + SESSION_SECONDS
     path.write_text(json.dumps({"tokens": {}, "sessions": {digest("a cookie"): expires}}))
     sessions = Sessions(path, clock)
-    assert sessions.seconds_left("a cookie") <= 0
+    assert sessions.seconds_left(digest("a cookie")) <= 0
     session = sessions.redeem(sessions.create_token())
     assert session is not None
-    assert Sessions(path, clock).seconds_left(session) > 0
+    assert Sessions(path, clock).seconds_left(digest(session)) > 0
     assert digest("a cookie") not in path.read_text()
 
 
@@ -97,3 +105,46 @@ def test_a_damaged_file_is_left_alone_and_named(path: Path, damage: str) -> None
     with pytest.raises(CorruptStore, match=r"logins\.json.*Move it away"):
         Sessions(path)
     assert path.read_text() == damage
+
+
+def test_sessions_of_the_version_without_roles_are_the_operators(path: Path, clock: Clock) -> None:
+    expires = clock.now + SESSION_SECONDS
+    kept = {
+        "version": 2,
+        "tokens": {digest("t"): clock.now + 9},
+        "sessions": {digest("s"): expires},
+    }
+    path.write_text(json.dumps(kept))
+    sessions = Sessions(path, clock)
+    [(key, row)] = sessions.rows()
+    assert (key, row.role, row.way, row.began) == (digest("s"), "operator", "link", 1_000_000_000)
+    begun = sessions.redeem("t")
+    assert begun is not None
+    assert [one.id for _, one in sessions.rows()] == [row.id, row.id + 1]
+    assert Sessions(path, clock).seconds_left(digest("s")) == SESSION_SECONDS
+
+
+def test_sessions_say_where_they_are_from_and_when_they_were_used(path: Path, clock: Clock) -> None:
+    ended: list[str] = []
+    sessions = Sessions(path, clock)
+    sessions.on_end = ended.append
+    secret = sessions.redeem(sessions.create_token(Role.GUEST), Origin("10.0.0.7", "Firefox"))
+    other = sessions.begin(Role.OPERATOR, Way.PASSKEY, Origin(), name="phone", passkey="p")
+    assert secret is not None
+    clock.now += USED_SECONDS
+    sessions.touch(digest(secret))
+    for known in (sessions, Sessions(path, clock)):
+        (_, last), (key, first) = known.rows()
+        assert (last.role, last.address, last.browser) == ("guest", "10.0.0.7", "Firefox")
+        assert last.used - last.began == USED_SECONDS * 1_000_000
+        assert (key, first.way, first.name) == (digest(other), "passkey", "phone")
+    with pytest.raises(NotFound, match="hivectl sessions"):
+        sessions.revoke(99)
+    sessions.revoke(last.id)
+    assert sessions.find(digest(secret)) is None
+    with pytest.raises(NotFound):
+        sessions.revoke(last.id)
+    sessions.end_of_passkey("q")
+    sessions.end_of_passkey("p")
+    assert ended == [digest(secret), digest(other)]
+    assert not Sessions(path, clock).rows()

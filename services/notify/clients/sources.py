@@ -148,7 +148,15 @@ class Questions(Source):
             "\n".join([question.text, *options]),
             question.asked,
             "" if question.asker in (names.OPERATOR, names.SYSTEM) else question.asker,
+            _offered(question),
         )
+
+
+def _offered(question: Question) -> list[str]:
+    """Return the choices that a notification may offer: the call of a tool must be read first."""
+    asked_by_agent = question.asker not in (names.OPERATOR, names.SYSTEM)
+    is_plain = asked_by_agent and not question.multi and not question.permission
+    return question.choices if is_plain else []
 
 
 class SystemMessages(Source):
@@ -157,7 +165,6 @@ class SystemMessages(Source):
     name = "messages"
     service = names.BROKER
     rules = ({"interface": names.BROKER, "member": "OperatorMessageQueued", "arg0": names.SYSTEM},)
-    # Messages of agents cause no notification; they wait in the inbox.
 
     async def fetch(self, bus: Bus, after: int) -> list[Notification]:
         """Return those after `after` that the operator has not read."""
@@ -173,6 +180,36 @@ class SystemMessages(Source):
         dead = _OF_DEAD_LETTERS.match(message.body) if message.kind == _DEAD_LETTER else None
         origin = dead[1] if dead else ""
         return Notification.of(event, message.id, title, message.body, message.queued, origin)
+
+
+class AgentMessages(Source):
+    """The messages of agents to the operator."""
+
+    name = "mail"
+    service = names.BROKER
+    rules = ({"interface": names.BROKER, "member": "OperatorMessageQueued"},)
+
+    def concerns(self, signal: Signal) -> bool:
+        """Return whether somebody else than the hive has written."""
+        return bool(signal.args[0] != names.SYSTEM)
+
+    async def fetch(self, bus: Bus, after: int) -> list[Notification]:
+        """Return those after `after` that the operator has not read."""
+        wanted = MessageFilter(recipient=names.OPERATOR, after=after)
+        found = await BrokerClient(bus).list_messages(wanted, LIMIT)
+        mail = [message for message in found if message.sender != names.SYSTEM]
+        return [self._notification(one) for one in mail if one.state in _UNREAD]
+
+    @staticmethod
+    def _notification(message: Message) -> Notification:
+        return Notification.of(
+            "message",
+            message.id,
+            f"{message.sender} writes to you ({message.id})",
+            message.body,
+            message.queued,
+            "" if message.sender == names.OPERATOR else message.sender,
+        )
 
 
 class RefusedHosts(Source):
@@ -226,5 +263,6 @@ SOURCES: Final[Sequence[Source]] = (
     FailedRequests(),
     Questions(),
     SystemMessages(),
+    AgentMessages(),
     RefusedHosts(),
 )

@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ class Hook:
         self.got: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.answers: list[web.Response] = []
         self.silent = False
+        self.decode: Callable[[bytes], bytes] = bytes
         self._came = asyncio.Condition()
 
     async def take(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
+        body = json.loads(self.decode(await request.read()))
         async with self._came:
             self.got.append((request.path, dict(request.headers), body))
             self._came.notify_all()

@@ -3,8 +3,14 @@
 # ruff: noqa: N802 - D-Bus members are PascalCase
 
 import asyncio
+import os
+from base64 import urlsafe_b64encode
 from collections import Counter
 from typing import Any
+
+import http_ece
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from wire import names
 from wire.bus import Bus
@@ -20,12 +26,13 @@ from wire.records.broker import (
     QuestionFilter,
     QuestionState,
 )
+from wire.records.dashboard import PushTarget
 from wire.records.ledger import Egress, EgressFilter, EgressState
 from wire.types import Dict, Str, UInt32, UInt64
 
 NOW = 1_780_000_000_000_000
 NOTIFY = service("notify")
-LISTS = ("messages", "questions", "pending", "failed", "egress")
+LISTS = ("messages", "mail", "questions", "pending", "failed", "egress")
 
 
 class Looked:
@@ -106,8 +113,8 @@ class FakeBroker(Interface, name=names.BROKER):
 
     @method(allow=NOTIFY)
     async def ListMessages(self, filter: Dict, limit: UInt32) -> list[Message]:
-        await self.looked.at("messages")
         wanted = decode(MessageFilter, filter)
+        await self.looked.at("messages" if wanted.sender else "mail")
         assert wanted.recipient == "operator"
         return [
             one
@@ -211,6 +218,59 @@ class FakeLedger(Interface, name=names.LEDGER):
     def EgressChanged(self, host: Dict) -> None: ...
 
 
+class FakeDashboard(Interface, name=names.DASHBOARD):
+    """The dashboard, with browsers whose push service is a hook of the test."""
+
+    def __init__(self) -> None:
+        self.targets: list[PushTarget] = []
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self._browser = ec.generate_private_key(ec.SECP256R1())
+        self._secret = os.urandom(16)
+        self._changed = asyncio.Condition()
+
+    def add(self, endpoint: str, *events: str) -> None:
+        """Add a browser."""
+        public = self._browser.public_key().public_bytes(
+            serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+        )
+        keys = base64url(public), base64url(self._secret)
+        number = len(self.targets) + 1
+        self.targets.append(PushTarget(number, f"{endpoint}/s3cret", *keys, list(events)))
+        self.PushTargetsChanged()
+
+    def decrypted(self, body: bytes) -> bytes:
+        """Return what a browser reads."""
+        text: bytes = http_ece.decrypt(
+            body, private_key=self._browser, auth_secret=self._secret, version="aes128gcm"
+        )
+        return text
+
+    async def until_forgotten(self, number: int) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: number not in [one.id for one in self.targets])
+
+    @method(allow=NOTIFY)
+    async def PushKey(self) -> Str:
+        return base64url(self.key.private_numbers().private_value.to_bytes(32))
+
+    @method(allow=NOTIFY)
+    async def ListPushTargets(self) -> list[PushTarget]:
+        return self.targets
+
+    @method(allow=NOTIFY)
+    async def ForgetPushTarget(self, id: UInt64) -> None:
+        async with self._changed:
+            self.targets = [one for one in self.targets if one.id != id]
+            self._changed.notify_all()
+
+    @signal()
+    def PushTargetsChanged(self) -> None: ...
+
+
+def base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
 class FakeHive:
     """The fakes, each on its own connection."""
 
@@ -223,6 +283,7 @@ class FakeHive:
     def announce_changes(self) -> None:
         """Emit the signal of each list, though the lists have not changed."""
         self.broker.OperatorMessageQueued("system", 0, "message")
+        self.broker.OperatorMessageQueued("alice", 0, "message")
         self.broker.QuestionAdded("operator", 0, "alice")
         self.approvals.ApprovalAdded("alice", 0, "apply")
         self.approvals.ApprovalResolved("alice", 0, "failed")

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from py_vapid import Vapid02
 
 from services.notify.store import Store
 from services.notify.tests.conftest import TIME_LIMIT, Hook, asks
-from services.notify.tests.fakes import FakeHive
+from services.notify.tests.fakes import FakeDashboard, FakeHive
+from wire import names
 from wire.bus import Bus
 from wire.fixtures import Connect
 from wire.principal import Kind, Principal
@@ -54,6 +56,15 @@ async def hive(connect: Connect, broker_bus: Bus) -> FakeHive:
     await hive.serve_approvals(await connect())
     await hive.serve_ledger(await connect())
     return hive
+
+
+@pytest.fixture
+async def dashboard(connect: Connect) -> FakeDashboard:
+    dashboard = FakeDashboard()
+    bus = await connect()
+    bus.export(names.DASHBOARD_PATH, dashboard)
+    await bus.own(names.DASHBOARD)
+    return dashboard
 
 
 @pytest.fixture
@@ -228,18 +239,32 @@ async def test_a_broker_that_comes_back_is_asked_again(
     assert (await hook.until(1))[0]["text"] == "asked while nobody listened"
 
 
-async def test_without_webhooks_it_ends_successfully(
-    hive: FakeHive, hook: Hook, start: Start, config: Path, told: Told
+async def test_without_webhooks_it_waits_for_a_browser(
+    hive: FakeHive, hook: Hook, start: Start, config: Path, told: Told, dashboard: FakeDashboard
 ) -> None:
     await asyncio.to_thread(config.write_text, "")
-    process = await start()
+    hook.decode = dashboard.decrypted
+    hive.broker.wonder("alice", "was there before")
+    await start()
     await told.until(b"READY=1")
-    await told.until(b"STATUS=No webhooks are configured.")
-    async with asyncio.timeout(TIME_LIMIT):
-        _, errors = await process.communicate()
-    assert process.returncode == 0
-    assert b"no webhooks are configured" in errors
+    await told.until(b"STATUS=No webhooks are configured, and no browser")
     assert not hive.looked.times
+    dashboard.add(hook.url, "question", "message")
+    await until_it_has_looked(hive)
+    hive.broker.wonder("alice", "Where to?", "staging", "production")
+    hive.broker.say("system", "needs-login", "of no interest")
+    hive.broker.say("alice", "message", "done")
+    asked, wrote = await hook.until(2)
+    assert (asked["event"], asked["number"]) == ("question", 2)
+    assert asked["choices"] == ["staging", "production"]
+    assert (wrote["event"], wrote["text"]) == ("message", "done")
+    _, headers, _ = hook.got[0]
+    assert headers["TTL"] == "86400"
+    assert headers["Topic"] == "question-2"
+    assert Vapid02.verify(headers["Authorization"])
+    hook.answers = [web.Response(status=410)]
+    hive.broker.wonder("alice", "Still there?")
+    await dashboard.until_forgotten(1)
 
 
 async def test_posts_for_a_removed_webhook_are_dropped(

@@ -69,7 +69,10 @@ async def main(agent: str, victim: str, question: int) -> None:
     spawn: tuple[Any, ...] = ("RequestSpawn", "ssa{sv}", "mallory", "because", {})
     await attempt("request a spawn", *approvals, *spawn)
     await attempt("approve", *approvals, "Approve", "tsa{sv}", 1, "c" * 40, {})
-    await attempt("login link", names.DASHBOARD, names.DASHBOARD_PATH, names.DASHBOARD, "LoginLink")
+    dashboard = (names.DASHBOARD, names.DASHBOARD_PATH, names.DASHBOARD)
+    await attempt("login link", *dashboard, "LoginLink", "s", "operator")
+    await attempt("list sessions", *dashboard, "ListSessions")
+    await attempt("end a session", *dashboard, "RevokeSession", "t", 1)
     system = {"kind": "container-crash"}
     await attempt("speak as the system", *broker, "Send", "ssa{sv}", "manager", "x", system)
     await attempt("answer for another", *broker, "Answer", "tas", question, ["yes"])

@@ -1,0 +1,285 @@
+"""Passkeys (WebAuthn): the second way to log in. This module does not know HTTP.
+
+A passkey belongs to a host name, and has the role of the session that has registered it. What the
+browser sends is verified by the library `webauthn`, which is imported when it is needed.
+"""
+
+import ipaddress
+import secrets
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from services.dashboard.http import kept
+from wire.errors import AccessDenied, Conflict, InvalidArgument, LimitExceeded, NotFound
+from wire.records.dashboard import Role
+
+CHALLENGE_SECONDS: Final = 300.0
+MAX_CHALLENGES: Final = 64
+MAX_PASSKEYS: Final = 64
+MAX_NAME: Final = 64
+VERSION: Final = 1
+
+REFUSED: Final = "This passkey is not known here, or its answer came too late. Try again."
+
+
+class Passkey(kept.Kept):
+    """A registered passkey; times are in seconds since 1970."""
+
+    id: str
+    """The id of the credential, in base64url."""
+    name: str
+    role: Role
+    host: str
+    """The host name that it belongs to."""
+    public_key: str
+    """In hexadecimal digits."""
+    sign_count: int
+    made: float
+    used: float
+
+
+class _Stored(kept.Kept):
+    """The file."""
+
+    version: Literal[1]
+    passkeys: list[Passkey] = Field(default_factory=list)
+
+
+class _Challenge(NamedTuple):
+    """A challenge that a browser has not answered yet."""
+
+    origin: str
+    expires: float
+    registers: Role | None
+    """The role of a passkey to register; None: the challenge is for a login."""
+
+
+class Passkeys:
+    """The registered passkeys, in one file, and the challenges of the last minutes."""
+
+    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
+        """Read the file, if it exists.
+
+        Raises:
+            CorruptStore: the file is damaged; it is left as it is.
+        """
+        self._path = path
+        self._now = now
+        self._stored = kept.read(
+            path,
+            _Stored,
+            what="file of passkeys",
+            lost="Only the passkeys are lost; log in with `hivectl login-link`.",
+        ) or _Stored(version=VERSION)
+        self._challenges: dict[bytes, _Challenge] = {}
+
+    def of_host(self, origin: str) -> list[Passkey]:
+        """Return the passkeys of the host name of an origin, the oldest first."""
+        host = urlsplit(origin).hostname
+        return [one for one in self._stored.passkeys if one.host == host]
+
+    def list(self) -> list[Passkey]:
+        """Return all passkeys, the oldest first."""
+        return list(self._stored.passkeys)
+
+    def begin_registration(self, origin: str, role: Role) -> dict[str, Any]:
+        """Return the options for `navigator.credentials.create`, as JSON.
+
+        Raises:
+            InvalidArgument: browsers have no passkeys for this host.
+            LimitExceeded: there are too many passkeys.
+        """
+        import webauthn
+        from webauthn.helpers import options_to_json_dict
+        from webauthn.helpers.structs import (
+            AuthenticatorSelectionCriteria,
+            PublicKeyCredentialDescriptor,
+            ResidentKeyRequirement,
+            UserVerificationRequirement,
+        )
+
+        host = host_for_passkeys(origin)
+        if len(self._stored.passkeys) >= MAX_PASSKEYS:
+            raise LimitExceeded(f"There are {MAX_PASSKEYS} passkeys already: remove one.")
+        options = webauthn.generate_registration_options(
+            rp_id=host,
+            rp_name="Hyperhive",
+            user_name=f"{role} of the hive",
+            user_id=secrets.token_bytes(16),
+            challenge=self._challenge(origin, role),
+            timeout=int(CHALLENGE_SECONDS * 1000),
+            authenticator_selection=AuthenticatorSelectionCriteria(
+                resident_key=ResidentKeyRequirement.REQUIRED,
+                user_verification=UserVerificationRequirement.REQUIRED,
+            ),
+            exclude_credentials=[
+                PublicKeyCredentialDescriptor(id=_bytes(one.id)) for one in self.of_host(origin)
+            ],
+        )
+        return dict(options_to_json_dict(options))
+
+    def register(self, origin: str, credential: dict[str, Any], name: str) -> Passkey:
+        """Keep the passkey that a browser has made.
+
+        Raises:
+            InvalidArgument: the browser's answer does not fit a challenge.
+            Conflict: the passkey is known.
+        """
+        import webauthn
+        from webauthn.helpers.exceptions import WebAuthnException
+
+        data, challenge = self._answered(origin, credential)
+        if challenge.registers is None:
+            raise InvalidArgument(REFUSED)
+        try:
+            made = webauthn.verify_registration_response(
+                credential=credential,
+                expected_challenge=data,
+                expected_rp_id=host_for_passkeys(origin),
+                expected_origin=origin,
+                require_user_verification=True,
+            )
+        except (WebAuthnException, ValueError, KeyError, TypeError) as error:
+            raise InvalidArgument(f"The browser's answer is not valid: {error}") from error
+        key, now = _text(made.credential_id), self._now()
+        if any(one.id == key for one in self._stored.passkeys):
+            raise Conflict("This passkey is registered already.")
+        passkey = Passkey(
+            id=key,
+            name=name.strip()[:MAX_NAME] or "passkey",
+            role=challenge.registers,
+            host=host_for_passkeys(origin),
+            public_key=made.credential_public_key.hex(),
+            sign_count=made.sign_count,
+            made=now,
+            used=now,
+        )
+        self._stored.passkeys.append(passkey)
+        kept.write(self._path, self._stored)
+        return passkey
+
+    def begin_login(self, origin: str) -> dict[str, Any]:
+        """Return the options for `navigator.credentials.get`, as JSON.
+
+        Raises:
+            InvalidArgument: browsers have no passkeys for this host.
+        """
+        import webauthn
+        from webauthn.helpers import options_to_json_dict
+        from webauthn.helpers.structs import UserVerificationRequirement
+
+        options = webauthn.generate_authentication_options(
+            rp_id=host_for_passkeys(origin),
+            challenge=self._challenge(origin, None),
+            timeout=int(CHALLENGE_SECONDS * 1000),
+            user_verification=UserVerificationRequirement.REQUIRED,
+        )
+        return dict(options_to_json_dict(options))
+
+    def verify(self, origin: str, credential: dict[str, Any]) -> Passkey:
+        """Return the passkey with which a browser has answered a challenge.
+
+        Raises:
+            AccessDenied: it is none of those that are registered for this host.
+        """
+        import webauthn
+        from webauthn.helpers.exceptions import WebAuthnException
+
+        try:
+            data, challenge = self._answered(origin, credential)
+        except InvalidArgument as error:
+            raise AccessDenied(str(error)) from error
+        named = credential.get("id")
+        known = next((one for one in self.of_host(origin) if one.id == named), None)
+        if known is None or challenge.registers is not None:
+            raise AccessDenied(REFUSED)
+        try:
+            found = webauthn.verify_authentication_response(
+                credential=credential,
+                expected_challenge=data,
+                expected_rp_id=known.host,
+                expected_origin=origin,
+                credential_public_key=bytes.fromhex(known.public_key),
+                credential_current_sign_count=known.sign_count,
+                require_user_verification=True,
+            )
+        except (WebAuthnException, ValueError, KeyError, TypeError) as error:
+            raise AccessDenied(REFUSED) from error
+        known.sign_count, known.used = found.new_sign_count, self._now()
+        kept.write(self._path, self._stored)
+        return known
+
+    def remove(self, key: str) -> None:
+        """Forget a passkey.
+
+        Raises:
+            NotFound: there is none.
+        """
+        left = [one for one in self._stored.passkeys if one.id != key]
+        if len(left) == len(self._stored.passkeys):
+            raise NotFound("There is no such passkey.")
+        self._stored.passkeys = left
+        kept.write(self._path, self._stored)
+
+    def _challenge(self, origin: str, registers: Role | None) -> bytes:
+        now = self._now()
+        left = {key: one for key, one in self._challenges.items() if one.expires > now}
+        while len(left) >= MAX_CHALLENGES:
+            del left[next(iter(left))]  # the oldest
+        data = secrets.token_bytes(32)
+        left[data] = _Challenge(origin, now + CHALLENGE_SECONDS, registers)
+        self._challenges = left
+        return data
+
+    def _answered(self, origin: str, credential: dict[str, Any]) -> tuple[bytes, _Challenge]:
+        """Use up the challenge that a browser's answer names.
+
+        Raises:
+            InvalidArgument: there is no such challenge.
+        """
+        from webauthn.helpers import base64url_to_bytes, parse_client_data_json
+
+        try:
+            client = parse_client_data_json(
+                base64url_to_bytes(credential["response"]["clientDataJSON"])
+            )
+        except Exception as error:  # the library lets the errors of all parsers pass
+            raise InvalidArgument(REFUSED) from error
+        challenge = self._challenges.pop(client.challenge, None)
+        if challenge is None or challenge.expires <= self._now() or challenge.origin != origin:
+            raise InvalidArgument(REFUSED)
+        return client.challenge, challenge
+
+
+def host_for_passkeys(origin: str) -> str:
+    """Return the host name of an origin, to which its passkeys belong.
+
+    Raises:
+        InvalidArgument: it is an address. Browsers have passkeys for names only.
+    """
+    host = urlsplit(origin).hostname or ""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    raise InvalidArgument(
+        f"Browsers have no passkeys for an address such as {host}. Open the dashboard under a host "
+        "name of dashboard.allowed_hosts: behind a proxy with TLS, or, on this host, a name that "
+        "ends with .localhost."
+    )
+
+
+def _text(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    from webauthn.helpers import base64url_to_bytes
+
+    return bytes(base64url_to_bytes(text))

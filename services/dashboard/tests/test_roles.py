@@ -1,0 +1,100 @@
+"""The roles: every route belongs to one, and the table is the application's own."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from services.dashboard.http.roles import NEEDED, covers, needed
+from services.dashboard.tests.conftest import Page
+from wire.records.dashboard import Role
+
+OWN = {
+    *("/api/passkeys", "/api/passkeys/begin", "/api/passkeys/remove"),
+    *("/api/push", "/api/push/remove"),
+}
+"""The routes by which a reviewer keeps passkeys and notifications of its own."""
+
+ANSWERS = {
+    "/api/questions/{id}/answer",
+    "/api/approvals/{id}/approve",
+    "/api/approvals/{id}/deny",
+    "/api/agents/{name}/egress",
+}
+"""The routes by which a reviewer answers and approves."""
+
+
+def routes(page: Page) -> Iterator[tuple[str, str, str]]:
+    """Yield method, canonical path and an address of each route of the running application."""
+    for route in page.dashboard.application.router.routes():
+        resource = route.resource
+        assert resource is not None
+        info: Any = resource.get_info()
+        pattern = info["pattern"].pattern if "pattern" in info else re.escape(info["path"])
+        yield route.method, resource.canonical, example(pattern)
+
+
+def example(pattern: str) -> str:
+    """Return an address that fits the pattern of a route."""
+
+    def value(group: re.Match[str]) -> str:
+        rule = group[1]
+        if rule.startswith(r"\d"):
+            return "1"
+        return "alice" if rule.startswith("[") else rule.split("|")[0]
+
+    found = re.sub(r"\(\?P<\w+>((?:[^()\\]|\\.)*)\)", value, pattern)
+    return re.sub(r"\\(.)", r"\1", found)
+
+
+async def posts(page: Page) -> list[tuple[str, str]]:
+    found = [(path, url) for method, path, url in routes(page) if method == "POST"]
+    assert len(found) > 20
+    return [(path, url) for path, url in found if not path.startswith("/login")]
+
+
+@pytest.mark.parametrize("role", [Role.GUEST, Role.REVIEWER])
+async def test_a_role_tries_every_action_and_is_refused(page: Page, role: Role) -> None:
+    await page.log_in(role)
+    allowed = {"/logout"} | (ANSWERS | OWN if role is Role.REVIEWER else set())
+    for path, url in await posts(page):
+        if path in allowed:
+            continue
+        status, answer = await page.post(url)
+        assert status == 403, f"{path}: {answer}"
+        assert f"logged in as a {role}" in answer["error"]
+        assert answer["name"] == "org.hyperhive.Error.AccessDenied"
+    assert not any(agent.calls or agent.commands for agent in page.hive.agents.values())
+    assert not page.hive.broker.log
+
+
+async def test_a_reviewer_answers_and_approves_and_everybody_reads(page: Page) -> None:
+    await page.log_in(Role.REVIEWER)
+    for path, url in await posts(page):
+        if path in ANSWERS:
+            assert (await page.post(url))[0] != 403, path
+    for role in Role:
+        await page.log_in(role)
+        assert (await page.get("/api/session"))[1]["role"] == role
+        assert (await page.get("/api/state"))[0] == 200
+        assert (await page.get("/api/sessions"))[0] == (200 if role is Role.OPERATOR else 403)
+
+
+async def test_the_table_names_only_routes_that_exist(page: Page) -> None:
+    assert set(NEEDED) <= {(method, path) for method, path, _ in routes(page)}
+
+
+def test_what_opens_a_connection_is_an_action() -> None:
+    assert needed("GET", "/api/new") is Role.GUEST
+    assert needed("GET", "/api/new", upgrade=True) is Role.OPERATOR
+    assert needed("PUT", "/api/new") is Role.OPERATOR
+    assert covers(Role.OPERATOR, Role.GUEST)
+    assert not covers(Role.GUEST, Role.REVIEWER)
+
+
+async def test_logging_in_answers_the_role_and_a_link_is_for_one(page: Page) -> None:
+    token = await page.token(Role.GUEST)
+    status, answer = await page.post("/login", {"token": token})
+    assert (status, answer["role"]) == (200, "guest")
+    assert isinstance(answer["session"], str)
