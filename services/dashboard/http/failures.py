@@ -47,6 +47,7 @@ class Failures:
             return
         self._waiting += 1
         try:
+            # The pause is the point: it makes guessing slow.
             await self._sleep(min(FIRST_WAIT * 2.0 ** (beyond - 1), LONGEST_WAIT))
         finally:
             self._waiting -= 1
