@@ -40,6 +40,7 @@ from services.dashboard.preview.addresses import PreviewNames
 from services.dashboard.preview.entrance import Entrances
 from services.dashboard.preview.links import PreviewLinks
 from services.dashboard.preview.previews import Connect, Previews
+from services.dashboard.preview.reasons import Reasons
 from services.dashboard.preview.tickets import Tickets
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.state.page_state import PageState
@@ -101,7 +102,7 @@ class DashboardService(unit.Service):
         caller = ExplainingCaller(bus)
         sessions, streams = Sessions(state / "logins.json"), EventStreams(self.log)
         names_, tickets = PreviewNames(config.preview_domain), Tickets(sessions.seconds_left)
-        self._previews = previews = Previews(names_, tickets, connect)
+        self._previews = previews = Previews(names_, tickets, connect, Reasons(tables.rows))
 
         targets = PushTargets(state / "push.json", config.push_services)
 

@@ -25,5 +25,6 @@ class PreviewLinks:
         """
         place, parts = Place(agent, port), urlsplit(origin)
         at = "" if parts.port is None else f":{parts.port}"
-        ticket = self._tickets.issue(place, session, secure=parts.scheme == "https")
+        secure = parts.scheme == "https"
+        ticket = self._tickets.issue(place, session, secure=secure, origin=origin)
         return f"{parts.scheme}://{self._previews.names.name(place)}{at}{ENTER}{ticket}"

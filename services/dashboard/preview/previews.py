@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from services.dashboard.preview import heads
+from services.dashboard.preview import heads, help_page
 from services.dashboard.preview.addresses import Place, PreviewNames
+from services.dashboard.preview.reasons import OPEN, Reason, Reasons
 from services.dashboard.preview.tickets import Holder, Tickets
 from wire.errors import HiveError
 
@@ -19,6 +20,11 @@ MAX_CONNECTIONS: Final = 128
 MAX_OF_AGENT: Final = 48
 """The connections to programs of one agent: its page opens web sockets as it likes."""
 HEAD_SECONDS: Final = 20.0
+ANSWER_SECONDS: Final = 120.0
+"""The seconds without a byte in which a program must begin its answer."""
+IDLE_SECONDS: Final = 900.0
+"""The seconds without a byte, in both directions, after which an answer is given up: streams of
+events and web sockets of a page that nobody uses any more."""
 MAX_HEADS: Final = 16
 """The heads of one answer: some come before it, such as 103."""
 CHUNK: Final = 64 * 1024
@@ -51,10 +57,16 @@ Connect = Callable[[str, int], socket.socket]
 class Previews:
     """The connections of browsers to programs of agents."""
 
-    def __init__(self, names: PreviewNames, tickets: Tickets, connect: Connect) -> None:
+    answer_seconds = ANSWER_SECONDS
+    idle_seconds = IDLE_SECONDS
+
+    def __init__(
+        self, names: PreviewNames, tickets: Tickets, connect: Connect, reasons: Reasons
+    ) -> None:
         self.names = names
         self._tickets = tickets
         self._connect = connect
+        self._reasons = reasons
         self._connections: set[asyncio.Task[None]] = set()
         self._open: dict[asyncio.Task[None], str] = {}
         """The connections that reach programs, and the sessions of the dashboard of each."""
@@ -120,7 +132,7 @@ class Previews:
         else:
             with self._counted(place, holder), suppress(TimeoutError):
                 async with asyncio.timeout(holder.seconds):
-                    await self._pass_on(place, head, reader, writer)
+                    await self._passed_on(place, head, reader, writer, holder.origin)
 
     def _is_from_elsewhere(self, head: heads.Head, place: Place) -> bool:
         """Return whether a page that is not of the agent made the browser send a request.
@@ -155,6 +167,23 @@ class Previews:
         secure = "; Secure" if entered.secure else ""
         return _ENTERED.format(cookie=COOKIE, secret=entered.secret, secure=secure).encode()
 
+    async def _passed_on(
+        self,
+        place: Place,
+        head: heads.Head,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        origin: str,
+    ) -> None:
+        """Pass a request on; answer in the place of a program that does not."""
+        try:
+            await self._pass_on(place, head, reader, writer)
+        except _NoAnswerError as error:
+            if head.line.startswith(b"GET ") and b"text/html" in b",".join(head.all(b"accept")):
+                writer.write(help_page.page(error.status, place, error.reason, origin))
+            else:
+                writer.write(_text(error.status, error.reason.sentence))
+
     async def _pass_on(
         self,
         place: Place,
@@ -164,44 +193,101 @@ class Previews:
     ) -> None:
         try:
             connection = self._connect(*place)
-        except HiveError as error:
-            writer.write(_text("502 Bad Gateway", str(error)))
-            return
+        except HiveError:
+            reason = self._reasons.unreachable(place)
+            raise _NoAnswerError("503 Service Unavailable", reason) from None
         theirs, ours = await asyncio.open_connection(sock=connection, limit=heads.MAX_HEAD)
         sending: asyncio.Task[None] | None = None
+        limit = asyncio.timeout(self.answer_seconds)
+        alive = _Alive(limit, self.answer_seconds)
         try:
-            ours.write(heads.to_program(head, COOKIE))
-            sending = asyncio.create_task(_copy(reader, ours))
-            await self._receive(theirs, writer)
+            async with limit:
+                ours.write(heads.to_program(head, COOKIE))
+                sending = asyncio.create_task(_copy(reader, ours, alive))
+                await self._receive(place, theirs, writer, alive)
+        except TimeoutError:
+            if not alive.answered:
+                sentence = f"The program on port {place.port} of {place.agent} does not answer."
+                reason = Reason(sentence, OPEN.format(place.agent))
+                raise _NoAnswerError("504 Gateway Timeout", reason) from None
+            raise
         finally:
             if sending is not None:
                 sending.cancel()
                 await asyncio.wait([sending])
             ours.close()
 
-    async def _receive(self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _receive(
+        self,
+        place: Place,
+        theirs: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        alive: "_Alive",
+    ) -> None:
         """Pass an answer on to its end, with the rest of the connection if the protocol changes."""
         try:
             for _ in range(MAX_HEADS):
                 head = heads.answer(await theirs.readuntil(b"\r\n\r\n"))
+                alive.answered = True
                 writer.write(heads.to_browser(head, COOKIE))
                 await writer.drain()
                 if head.status == 101 or head.status >= 200:
                     break
             else:
                 raise heads.MalformedError
-        except (heads.MalformedError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            writer.write(_text("502 Bad Gateway", "The agent's program did not answer in HTTP."))
-            return
-        await _copy(theirs, writer)
+        except asyncio.IncompleteReadError as error:
+            if error.partial or alive.answered:
+                raise _NoAnswerError("502 Bad Gateway", _not_http(place)) from None
+            raise _NoAnswerError("502 Bad Gateway", self._reasons.silent(place)) from None
+        except (heads.MalformedError, asyncio.LimitOverrunError):
+            raise _NoAnswerError("502 Bad Gateway", _not_http(place)) from None
+        except ConnectionError:
+            raise _NoAnswerError("502 Bad Gateway", self._reasons.silent(place)) from None
+        alive.every(self.idle_seconds)
+        await _copy(theirs, writer, alive)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+class _NoAnswerError(Exception):
+    """A program does not answer."""
+
+    def __init__(self, status: str, reason: Reason) -> None:
+        super().__init__(reason.sentence)
+        self.status = status
+        self.reason = reason
+
+
+class _Alive:
+    """The limit of a connection without a byte: each one puts it off."""
+
+    def __init__(self, limit: asyncio.Timeout, seconds: float) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self.answered = False
+        """Whether an answer has begun."""
+
+    def every(self, seconds: float) -> None:
+        """Wait so long for each byte from now on."""
+        self._seconds = seconds
+        self.moved()
+
+    def moved(self) -> None:
+        """Note that bytes have come or gone."""
+        if not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+
+def _not_http(place: Place) -> Reason:
+    sentence = f"The program on port {place.port} of {place.agent} did not answer in HTTP."
+    return Reason(sentence, OPEN.format(place.agent))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, alive: _Alive) -> None:
     """Copy one direction to its end, and end it at the other side."""
     with suppress(OSError):
         while data := await reader.read(CHUNK):
             writer.write(data)
             await writer.drain()
+            alive.moved()
         writer.write_eof()
 
 

@@ -30,6 +30,8 @@ class Holder(NamedTuple):
     session: str
     seconds: float
     """The time for which it is still valid."""
+    origin: str
+    """The origin of the page of the dashboard that has opened the preview."""
 
 
 class _Right(NamedTuple):
@@ -39,6 +41,7 @@ class _Right(NamedTuple):
     expires: float
     secure: bool
     """Whether the page of the dashboard came over TLS."""
+    origin: str
 
 
 class Tickets:
@@ -58,15 +61,16 @@ class Tickets:
         self._tickets: dict[str, _Right] = {}
         self._sessions: dict[str, _Right] = {}
 
-    def issue(self, place: Place, session: str, *, secure: bool = False) -> str:
+    def issue(self, place: Place, session: str, *, secure: bool = False, origin: str = "") -> str:
         """Return a ticket for a port, valid once and for a minute.
 
         Args:
             place: the port.
             session: the session of the dashboard.
             secure: whether the browser may send its right over TLS only.
+            origin: the origin of the page of the dashboard.
         """
-        right = _Right(place, session, self._now() + TICKET_SECONDS, secure)
+        right = _Right(place, session, self._now() + TICKET_SECONDS, secure, origin)
         return self._add(self._tickets, right)
 
     def redeem(self, ticket: str, place: Place) -> Entered | None:
@@ -85,7 +89,7 @@ class Tickets:
         """
         rights = (self._sessions.get(digest(secret)) for secret in found)
         right = next((r for r in rights if r and r.place == place and self._holds(r)), None)
-        return right and Holder(right.session, self._seconds_left(right.session))
+        return right and Holder(right.session, self._seconds_left(right.session), right.origin)
 
     def _holds(self, right: _Right) -> bool:
         return right.expires > self._now() and self._seconds_left(right.session) > 0

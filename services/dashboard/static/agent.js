@@ -200,18 +200,19 @@ function renderAgent(agent) {
   updateButtons(buttons, agent, job);
   login.update(agent);
   putFacts(section("facts"), agent);
-  putPreviews(agent.network?.ports ?? []);
+  putPreviews(agent.network?.ports ?? [], agent.port);
   if (agent.model) prompt.models.add(agent.model);
   prompt.settings = { model: modelOf(agent), effort: agent.effort || "default" };
   renderNow();
 }
 
-/** Show a button for each port of the container that the operator may look at. */
-function putPreviews(ports) {
+/** Show a button for each port of the container that the operator may look at; one is that of its page. */
+function putPreviews(ports, own) {
   const here = section("preview");
   here.hidden = ports.length === 0;
   keyed(here.querySelector(".ports"), ports, String, (port) => {
-    const button = el("button", { type: "button" }, `Open port ${port}`);
+    const label = port === own ? `Open its page (port ${port})` : `Open port ${port}`;
+    const button = el("button", { type: "button" }, label);
     button.addEventListener("click", () => openPreview(port));
     return button;
   });

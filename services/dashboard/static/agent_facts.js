@@ -38,8 +38,14 @@ function facts(agent) {
     network(agent.network),
     ["limits", limits(agent.resources)],
     ["container", agent.machine ?? "–"],
-    ["port", agent.port ? String(agent.port) : "none: all ports are taken"],
+    ["its page", pageOf(agent)],
   ];
+}
+
+function pageOf({ name, port, network: rules }) {
+  if (!port) return "none: all ports are taken";
+  if (rules?.mode === "host") return `http://${name}.localhost:${port}, on the host`;
+  return `port ${port} of its localhost`;
 }
 
 function loginOf(agent) {

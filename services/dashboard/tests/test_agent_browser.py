@@ -32,7 +32,7 @@ async def test_facts_messages_questions_and_buttons_are_live(
         "2.0 GiB",
         "denied: localhost",
         "0123456789",
-        "8123",
+        "http://alice.localhost:8123",
     ):
         await browser.sees("#facts", text)
     await browser.sees("#usage", "50.0 MiB (peak 3.0 GiB)")

@@ -1,17 +1,21 @@
 """Previews: a program of an agent in a browser, behind the login and on an origin of its own."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.dashboard.preview import heads
 from services.dashboard.preview.addresses import Place, PreviewNames
+from services.dashboard.preview.previews import Previews
 from services.dashboard.preview.tickets import MAX_KEPT, TICKET_SECONDS, Tickets
 from services.dashboard.tests.conftest import TIME_LIMIT, Page
+from wire.records.lifecycle import AgentState, Network, NetworkMode
 
 HOST = "alice-3000.localhost"
 
@@ -23,6 +27,7 @@ class Program:
         self.got: list[bytes] = []
         self.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
         self.echoes = False
+        self.events: list[bytes] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -30,6 +35,9 @@ class Program:
             length = heads.request(head).all(b"content-length")
             self.got.append(head + await reader.readexactly(int(length[0]) if length else 0))
             writer.write(self.answer)
+            for event in self.events:
+                await asyncio.sleep(0.1)  # a stream has a pace
+                writer.write(event)
             while self.echoes and (data := await reader.read(100)):
                 writer.write(data.upper())
         writer.close()
@@ -262,7 +270,7 @@ async def test_a_header_that_reaches_beyond_the_preview_is_dropped(
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\nbad\r\n\r\n", b"x" * 100_000]
+    "answer", [b"HTTP", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\nbad\r\n\r\n", b"x" * 100_000]
 )
 async def test_a_program_that_does_not_speak_http_is_named(page: Page, answer: bytes) -> None:
     await page.log_in()
@@ -290,11 +298,87 @@ async def test_a_program_that_sends_heads_without_end_is_cut_off(page: Page) -> 
     assert b"HTTP/1.1 200 OK" in said
 
 
-async def test_a_port_that_is_not_offered_is_a_sentence(page: Page) -> None:
+NOTHING = "Nothing listens on port 3000 in the container of alice"
+
+
+@pytest.mark.parametrize(
+    ("shows", "sentence", "act"),
+    [
+        ({"state": AgentState.STOPPED}, "alice is stopped.", "Start alice"),
+        ({"state": AgentState.SLEEPING}, "alice sleeps until", "Start alice"),
+        ({"state": AgentState.FAILED}, "alice has failed.", "Start alice"),
+        ({"state": AgentState.PAUSED}, "alice is paused", "Resume alice"),
+        ({"state": AgentState.STARTING}, "alice is starting.", "Open the page"),
+        ({"mode": NetworkMode.HOST}, "http://alice.localhost:3000/", "Open the page"),
+        ({"ports": ()}, "not among the `ports`", "Open the page"),
+        ({"ports": (3000,)}, "does not offer port 3000 yet", "Open the page"),
+    ],
+)
+async def test_a_port_that_shows_nothing_says_why_and_where_the_remedy_is(
+    page: Page, shows: dict[str, Any], sentence: str, act: str
+) -> None:
     await page.log_in()
-    said = await send(page, get("/", await enter(page)))
+    alice = page.hive.agents["alice"]
+    network = {"mode": NetworkMode.GATEWAY, "ports": (3000,)}
+    network |= {key: value for key, value in shows.items() if key in network}
+    shown = alice.shown.network._replace(**network)  # type: ignore[arg-type]
+    alice.show(network=shown, **{k: v for k, v in shows.items() if k == "state"})
+    state = alice.shown.state
+    await page.until(
+        lambda tables: (
+            (row := tables["agents"].get("alice"))
+            and (row["state"], row["network"]) == (state, json_of(shown))
+        )
+    )
+    cookie = await enter(page)
+    said = (await send(page, get("/", cookie, Accept="text/html,*/*"))).decode()
+    assert said.startswith("HTTP/1.1 503 ")
+    assert f'href="{page.url}/agents/alice"' in said
+    assert sentence in said
+    assert act in said
+    assert "script" not in said
+    assert "default-src 'none'" in said
+    # A script of a page gets the sentence alone.
+    said = (await send(page, get("/x.json", cookie, Accept="*/*"))).decode()
+    assert said.startswith("HTTP/1.1 503 ")
+    assert sentence in said
+    assert "text/plain" in said
+
+
+def json_of(network: Network) -> dict[str, Any]:
+    shown: dict[str, Any] = json.loads(json.dumps(network._asdict()))
+    return shown
+
+
+async def test_a_port_on_which_nothing_listens_says_so(page: Page) -> None:
+    await page.log_in()
+    program = Program()
+    program.answer = b""
+    async with serving(program, page.agents / "alice"):
+        said = await send(page, get("/", await enter(page), Accept="text/html"))
     assert said.startswith(b"HTTP/1.1 502 ")
-    assert b"Port 3000 of alice is not offered" in said
+    assert NOTHING in said.decode()
+    assert "Ask alice" in said.decode()
+
+
+async def test_a_silent_program_is_given_up_and_a_stream_that_speaks_is_not(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Previews, "answer_seconds", 0.2)
+    monkeypatch.setattr(Previews, "idle_seconds", 0.4)
+    await page.log_in()
+    program = Program()
+    async with serving(program, page.agents / "alice"):
+        cookie = await enter(page)
+        program.answer, program.echoes = b"", True  # it reads, and says nothing
+        said = await send(page, get("/", cookie))
+        assert said.startswith(b"HTTP/1.1 504 ")
+        assert b"does not answer" in said
+        # Server-sent events: longer than the limits in all, but never silent for so long.
+        program.answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+        program.events = [b"data: %d\n\n" % number for number in range(8)]
+        said = await send(page, get("/events", cookie))
+    assert said.count(b"data: ") == 8
 
 
 @pytest.mark.parametrize(
