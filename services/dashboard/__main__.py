@@ -15,9 +15,12 @@ from services.dashboard.clients.agent_tails import AgentTails
 from services.dashboard.clients.agent_turns import AgentTurns
 from services.dashboard.clients.approvals_feed import ApprovalsFeed
 from services.dashboard.clients.broker_feed import BrokerFeed
+from services.dashboard.clients.costs import Costs
+from services.dashboard.clients.egress import EgressHosts
 from services.dashboard.clients.harnesses import Harnesses
 from services.dashboard.clients.ledger_feed import LedgerFeed
 from services.dashboard.clients.lifecycle_feed import LifecycleFeed
+from services.dashboard.clients.logs import HiveLogs
 from services.dashboard.clients.measurements import Measurements
 from services.dashboard.clients.services import ExplainingCaller
 from services.dashboard.http.agent_handlers import AgentHandlers
@@ -25,7 +28,9 @@ from services.dashboard.http.connection import Connection
 from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.failures import Failures
 from services.dashboard.http.handlers import Handlers
+from services.dashboard.http.ledger_handlers import LedgerHandlers
 from services.dashboard.http.listener import ListenerError, base_url, inherited_socket, is_local
+from services.dashboard.http.log_handlers import LogHandlers
 from services.dashboard.http.login_handlers import LoginHandlers
 from services.dashboard.http.metrics import Metrics
 from services.dashboard.http.middleware import AccessControl
@@ -119,6 +124,7 @@ class DashboardService(unit.Service):
             sessions, listener.getsockname()[0], config.allowed_hosts, metrics_token, proxy
         )
         passkeys = Passkeys(state / "passkeys.json")
+        self._logs = LogHandlers(HiveLogs(caller), access, streams)
         handlers = Handlers(
             access,
             LoginHandlers(access, sessions, passkeys, Failures()),
@@ -136,6 +142,8 @@ class DashboardService(unit.Service):
             ),
             Metrics(tables, page_state.counts, Measurements(bus, page_state.counts)),
             PreviewLinks(self._previews, tickets),
+            LedgerHandlers(Costs(caller), EgressHosts(caller)),
+            self._logs,
         )
         self.application = handlers.application()
         # With handler_cancellation, a page that closes ends its stream at once. Otherwise the
@@ -173,6 +181,7 @@ class DashboardService(unit.Service):
     def drain(self) -> None:
         """End the event streams: browsers connect to the next dashboard by themselves."""
         self.log.close()
+        self._logs.close()
 
     async def close(self) -> None:
         """Let running requests finish, and stop serving."""

@@ -25,6 +25,7 @@ from services.lifecycle.clients import BusBroker, BusLedger
 from services.lifecycle.harnesses import Harnesses
 from services.lifecycle.host import version
 from services.lifecycle.host.addresses import HostAddresses
+from services.lifecycle.host.log_reader import LogReader
 from services.lifecycle.host.systemd import Systemd
 from services.lifecycle.interface import BusObserver
 from services.lifecycle.jobs.orders import Orders
@@ -164,7 +165,7 @@ def compose(
         runtime=Runtime(roster, backend, monitor, disk),
         harnesses=harnesses,
         tombstones=Tombstones(store, backend),
-        logs=Logs(roster, backend),
+        logs=Logs(roster, backend, LogReader()),
         provider_limits=provider_limits,
         gateway_limits=gateway_limits,
         limit_holds=limit_holds,

@@ -55,6 +55,10 @@ class Lifecycle1(Interface, name=names.LIFECYCLE):
     async def PurgeTombstone(self, name: Str) -> ObjectPath:
         return names.job_path(self._parts.orders.purge(name).number)
 
+    @method(allow=OPERATOR)
+    async def ReadLogs(self, filter: Dict, limit: UInt32) -> list[records.LogEntry]:
+        return await self._parts.logs.read(checked.LOGS.parse(filter), limit)
+
     @signal()
     def JobNew(self, id: UInt32, job: ObjectPath, agent: Str, verb: records.JobVerb) -> None: ...
 

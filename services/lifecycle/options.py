@@ -9,6 +9,7 @@ from wire.records.lifecycle import (
     CancelOptions,
     CommandResult,
     DeployOptions,
+    LogFilter,
     Report,
     ResourceChanges,
     SpawnOptions,
@@ -31,5 +32,13 @@ REPORT: Final = Options(
 CANCEL: Final = Options(CancelOptions, "option of CancelTurn")
 COMMAND_RESULT: Final = Options(
     CommandResult, "field of a result", address=Field(max_length=MAX_URL)
+)
+LOGS: Final = Options(
+    LogFilter,
+    "key of a filter",
+    priority=Field(ge=0, le=7),
+    text=Field(max_length=200),
+    before=Field(max_length=300),
+    after=Field(max_length=300),
 )
 RESOURCES: Final = Options(ResourceChanges, "resource")

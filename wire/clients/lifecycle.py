@@ -12,6 +12,8 @@ from wire.records.lifecycle import (
     CancelOptions,
     CommandResult,
     DeployOptions,
+    LogEntry,
+    LogFilter,
     LoginPage,
     ManagedObjects,
     Report,
@@ -58,6 +60,10 @@ class LifecycleClient(Client, interface=names.LIFECYCLE, path=names.LIFECYCLE_PA
     @remote("PurgeTombstone")
     async def purge_tombstone(self, name: Str) -> ObjectPath:
         """Delete the data that is kept of a destroyed agent."""
+
+    @remote("ReadLogs")
+    async def read_logs(self, filter: LogFilter, limit: UInt32) -> list[LogEntry]:
+        """Return lines of the host's journal about the hive, oldest first."""
 
     async def managed_objects(self) -> ManagedObjects:
         """Return the agents and jobs with their properties."""

@@ -319,6 +319,41 @@ class Tombstone(NamedTuple):
     destroyed: Int64
 
 
+@dictionary()
+class LogFilter(NamedTuple):
+    """The filter of ReadLogs. Without `agent` and `unit`, it selects the whole hive."""
+
+    agent: Str | None = None
+    """Only lines about this agent: of its container, endpoint, gateway and builds."""
+    unit: Str | None = None
+    """Only lines of this unit of the hive, such as `hive-broker.service`."""
+    priority: UInt32 | None = None
+    """Only lines of this priority or of a more urgent one: 0, an emergency, to 7, debugging."""
+    text: Str = ""
+    """Only lines that contain this text, in any case."""
+    before: Str | None = None
+    """The newest lines before the one with this cursor, instead of the newest of all."""
+    after: Str | None = None
+    """The oldest lines after the one with this cursor; empty for lines from now on."""
+    wait: Bool = False
+    """With `after`: wait up to 20 s for the next line if there is none."""
+
+
+@struct
+class LogEntry(NamedTuple):
+    """A line of the host's journal; its texts may come from a container."""
+
+    cursor: Str
+    """Its place in the journal."""
+    time: Int64
+    priority: UInt32
+    unit: Str
+    identifier: Str
+    """The name under which the program logs."""
+    pid: UInt32
+    message: Str
+
+
 @struct
 class JobNew(NamedTuple):
     """The arguments of the signal JobNew."""

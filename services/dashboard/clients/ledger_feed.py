@@ -1,4 +1,4 @@
-"""The feed of the ledger: the costs of today, the budgets and the refused hosts."""
+"""The feed of the ledger: the costs of today, budgets, limits of providers, and refused hosts."""
 
 from datetime import datetime, timedelta
 
@@ -24,7 +24,7 @@ MAX_LISTED = 1000
 
 
 class LedgerFeed(Feed):
-    """Costs, budgets and refused hosts.
+    """Costs, budgets, limits of providers and refused hosts.
 
     Each request adds to the costs of today. They are few, so each recorded turn makes it ask for
     them again: a request whose gateway died may have been corrected.
@@ -45,10 +45,11 @@ class LedgerFeed(Feed):
         self.state.replace_egress(await self._ledger.list_egress(refused, MAX_LISTED))
 
     async def fetch_changes(self) -> None:
-        """Fetch the costs of today."""
+        """Fetch the costs of today, and the limits that the answers of these requests told."""
         began, ends = _today()
         costs = await self._ledger.costs(CostFilter(since=began))
         self.state.replace_costs({cost.key: cost.cost for cost in costs}, ends)
+        self.state.replace_limits(await self._ledger.list_limits())
 
     def apply(self, signal: Signal) -> None:
         """Turns and requests are counted, budgets and hosts change."""
@@ -59,6 +60,8 @@ class LedgerFeed(Feed):
             case "RequestSettled", [dict(request)]:
                 if not self.state.add_request(decode(Request, request)):
                     self.request_changes()
+            case "ProviderLimitChanged", _:
+                self.request_changes()
             case "BudgetChanged", [dict(budget)]:
                 self.state.put_budget(decode(Budget, budget))
             case "EgressChanged", [dict(entry)]:

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 
 from aiohttp import web
 
@@ -79,6 +79,28 @@ class EventStreams:
         finally:
             self._open.pop(end, None)
         return response
+
+    @asynccontextmanager
+    async def another(self, session: str, seconds: float) -> AsyncIterator[asyncio.Timeout]:
+        """Run the block for a stream of another kind: it counts, and ends with the session, too.
+
+        Args:
+            session: the session.
+            seconds: for how long the session is still valid.
+
+        Raises:
+            LimitExceeded: too many pages are open.
+            TimeoutError: the session has ended.
+        """
+        if len(self._open) >= self._limit:
+            raise LimitExceeded("Too many pages are open: close some, then load this one again.")
+        end = asyncio.timeout(seconds)
+        try:
+            async with end:
+                self._open[end] = session
+                yield end
+        finally:
+            self._open.pop(end, None)
 
     def end(self, session: str) -> None:
         """End the streams of a session."""

@@ -12,6 +12,8 @@ from services.dashboard.http.agent_handlers import AgentHandlers
 from services.dashboard.http.answers import add_headers, refusal
 from services.dashboard.http.connection import METRICS, REFUSED, Reason
 from services.dashboard.http.event_streams import EventStreams
+from services.dashboard.http.ledger_handlers import LedgerHandlers
+from services.dashboard.http.log_handlers import LogHandlers
 from services.dashboard.http.login_handlers import LoginHandlers
 from services.dashboard.http.metrics import Metrics
 from services.dashboard.http.middleware import AccessControl
@@ -64,6 +66,8 @@ class Handlers:
         agents: AgentHandlers,
         metrics: Metrics,
         previews: PreviewLinks,
+        ledger: LedgerHandlers,
+        logs: LogHandlers,
     ) -> None:
         self._access = access
         self._logins = logins
@@ -76,6 +80,8 @@ class Handlers:
         self._agents = agents
         self._metrics = metrics
         self._previews = previews
+        self._ledger = ledger
+        self._logs = logs
         self._files = pages.load()
 
     def application(self) -> web.Application:
@@ -124,6 +130,8 @@ class Handlers:
         app.add_routes(self._logins.routes())
         app.add_routes(self._settings.routes())
         app.add_routes(self._push.routes())
+        app.add_routes(self._ledger.routes())
+        app.add_routes(self._logs.routes())
         return app
 
     def _file(self, name: str) -> web.Response:

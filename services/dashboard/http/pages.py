@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-SECTIONS: Final[tuple[str, ...]] = ("settings",)
+SECTIONS: Final[tuple[str, ...]] = ("cost", "logs", "network", "settings")
 """The sections that have a page of their own: /NAME is the file NAME.html. The links to them are
 in shared_sections.html."""
 

@@ -22,6 +22,7 @@ from services.dashboard.state.rows import (
     is_dead,
     is_unread,
     job_row,
+    limit_row,
     message_row,
     question_row,
 )
@@ -29,7 +30,7 @@ from services.dashboard.state.tables import Row, Table, Tables
 from wire import names
 from wire.records.approvals import Approval, ApprovalState
 from wire.records.broker import Message, MessageChange, MessageState, Question
-from wire.records.ledger import Budget, Egress, EgressState, Request
+from wire.records.ledger import Budget, Egress, EgressState, ProviderLimit, Request
 from wire.records.lifecycle import (
     AgentProperties,
     Crashed,
@@ -190,6 +191,12 @@ class PageState:
             self._tables.update(Table.BUDGETS, put={key: budget_row(budget)})
         else:
             self._tables.update(Table.BUDGETS, remove={key})
+
+    # Limits of providers
+
+    def replace_limits(self, limits: Iterable[ProviderLimit]) -> None:
+        """Replace what providers have told of their limits, by credential."""
+        self._tables.replace(Table.LIMITS, {one.credential: limit_row(one) for one in limits})
 
     # Refused hosts
 

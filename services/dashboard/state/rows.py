@@ -6,8 +6,8 @@ from wire import names
 from wire.addresses import warning
 from wire.records.approvals import Approval, Deploy
 from wire.records.broker import PREVIEW, Message, MessageChange, MessageState, Question
-from wire.records.ledger import Budget, Egress
-from wire.records.lifecycle import AgentProperties, Resources, Usage
+from wire.records.ledger import Budget, Egress, ProviderLimit, Request, UsageSum
+from wire.records.lifecycle import AgentProperties, LogEntry, Resources, Usage
 from wire.text.escaping import literal
 
 
@@ -60,6 +60,21 @@ def budget_row(budget: Budget) -> Row:
     return budget._asdict()
 
 
+def usage_row(usage: UsageSum) -> Row:
+    """Return the sums of requests that share a key; an agent may have chosen the model's name."""
+    return {**usage._asdict(), "key": literal(usage.key), "cost": usage.cost / 1e6}
+
+
+def request_row(request: Request) -> Row:
+    """Return the row of a request to the model API that has ended."""
+    return {**request._asdict(), "model": literal(request.model), "cost": request.cost / 1e6}
+
+
+def limit_row(limit: ProviderLimit) -> Row:
+    """Return the row of a provider's limits for a credential."""
+    return limit._asdict()
+
+
 def egress_key(entry: Egress) -> str:
     """Return the key of an agent's host and port."""
     return f"{entry.agent} {entry.host} {entry.port}"
@@ -103,6 +118,16 @@ def approval_row(approval: Approval) -> Row:
 def deploy_row(deploy: Deploy) -> Row:
     """Return the row of a deployed configuration."""
     return {**deploy._asdict(), "description": shown.message(deploy.description)}
+
+
+def log_row(entry: LogEntry) -> dict[str, Json]:
+    """Return the row of a line of the journal, which a container may have written."""
+    return {
+        **entry._asdict(),
+        "unit": literal(entry.unit),
+        "identifier": shown.message(entry.identifier),
+        "message": shown.message(entry.message),
+    }
 
 
 def message_row(message: Message) -> Row:

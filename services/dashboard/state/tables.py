@@ -22,6 +22,7 @@ class Table(StrEnum):
     COSTS = "costs"
     BUDGETS = "budgets"
     EGRESS = "egress"
+    LIMITS = "limits"
     APPROVALS = "approvals"
     MESSAGES = "messages"
     QUESTIONS = "questions"

@@ -3,10 +3,12 @@
 
 import { post } from "./api.js";
 import { el, keyed, setSentence, setText } from "./dom.js";
+import { offerPalette } from "./palette.js";
 import { Mirror } from "./mirror.js";
 import { Pace } from "./pace.js";
 import { checkRole, leave, session } from "./session.js";
 import { putText, putTime } from "./text.js";
+import "./theme.js";
 
 const main = document.querySelector("main");
 const link = document.getElementById("link");
@@ -54,6 +56,7 @@ export function openMirror(changed, options = {}) {
     options,
   );
   reconnect.addEventListener("click", () => mirror.connect());
+  offerPalette(mirror);
   return mirror;
 }
 
@@ -115,3 +118,9 @@ for (const section of document.querySelectorAll(".sections a"))
   if (section.pathname === location.pathname) section.setAttribute("aria-current", "page");
 
 if (session()) checkRole().catch(() => {}); // the connection says what is wrong
+
+const menu = document.getElementById("menu");
+menu.addEventListener("click", () => {
+  const isOpen = menu.parentElement.classList.toggle("open");
+  menu.setAttribute("aria-expanded", String(isOpen));
+});

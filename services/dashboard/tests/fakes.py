@@ -43,14 +43,20 @@ from wire.records.ledger import (
     Egress,
     EgressFilter,
     EgressState,
+    ProviderLimit,
     Request,
     RequestOutcome,
     Turn,
     TurnFilter,
+    UsageFilter,
+    UsageSum,
+    UsageSumFilter,
 )
 from wire.records.lifecycle import (
     AgentState,
     CancelOptions,
+    LogEntry,
+    LogFilter,
     LoginPage,
     Network,
     Resources,
@@ -255,6 +261,38 @@ class FakeBroker(Interface, name=names.BROKER):
 
 
 class FakeLifecycle(Interface, name=names.LIFECYCLE):
+    def __init__(self) -> None:
+        self.lines: list[LogEntry] = []
+        self.wanted: list[LogFilter] = []
+        self._logged = asyncio.Event()
+
+    def write(self, message: str, **values: Any) -> None:
+        """Write a line of the journal."""
+        number = len(self.lines) + 1
+        unit = "hive-broker.service"
+        line = LogEntry(f"c{number}", NOW + number, 6, unit, "hive-broker", 7, message)
+        self.lines.append(line._replace(**values))
+        self._logged.set()
+        self._logged = asyncio.Event()
+
+    @method(allow=OPERATOR)
+    async def ReadLogs(self, filter: Dict, limit: UInt32) -> list[LogEntry]:
+        wanted = decode(LogFilter, filter)
+        self.wanted.append(wanted)
+        while True:
+            logged, found = self._logged, list(self.lines)
+            places = [line.cursor for line in found]
+            if wanted.before:
+                found = found[: places.index(wanted.before)]
+            if wanted.after:
+                found = found[places.index(wanted.after) + 1 :]
+            found = [one for one in found if one.priority <= (wanted.priority or 7)]
+            found = [one for one in found if wanted.unit in (None, one.unit)]
+            found = [one for one in found if wanted.text in one.message]
+            if found or not wanted.wait:
+                return found[-limit:]
+            await logged.wait()
+
     @signal()
     def JobNew(self, id: UInt32, job: ObjectPath, agent: Str, verb: Str) -> None: ...
 
@@ -483,6 +521,11 @@ class FakeLedger(Interface, name=names.LEDGER):
         self.budgets: list[Budget] = []
         self.hosts: list[Egress] = []
         self.decided: list[tuple[str, str, int, str]] = []
+        self.requests: list[Request] = []
+        self.sums: dict[str, list[UsageSum]] = {}
+        """The answers of SumUsage, by the key."""
+        self.asked: list[UsageSumFilter] = []
+        self.limits: list[ProviderLimit] = []
 
     def settle(self, agent: str, model: str, **values: Any) -> None:
         """End a request to the model API."""
@@ -535,6 +578,27 @@ class FakeLedger(Interface, name=names.LEDGER):
         return list(sums.values())
 
     @method(allow=OPERATOR)
+    async def SumUsage(self, filter: Dict) -> list[UsageSum]:
+        wanted = decode(UsageSumFilter, filter)
+        self.asked.append(wanted)
+        return self.sums.get(wanted.by, [])
+
+    @method(allow=OPERATOR)
+    async def ListUsage(self, filter: Dict, limit: UInt32) -> list[Request]:
+        wanted = decode(UsageFilter, filter)
+        found = [one for one in reversed(self.requests) if wanted.agent in (None, one.agent)]
+        return [one for one in found if one.id < (wanted.before or 2**63)][:limit]
+
+    @method(allow=OPERATOR)
+    async def ListLimits(self) -> list[ProviderLimit]:
+        return self.limits
+
+    def limit(self, limit: ProviderLimit) -> None:
+        """Tell the limit of a provider."""
+        self.limits = [limit]
+        self.ProviderLimitChanged(limit.credential, limit.until)
+
+    @method(allow=OPERATOR)
     async def ListBudgets(self) -> list[Budget]:
         return self.budgets
 
@@ -555,6 +619,9 @@ class FakeLedger(Interface, name=names.LEDGER):
 
     @signal()
     def RequestSettled(self, request: Dict) -> None: ...
+
+    @signal()
+    def ProviderLimitChanged(self, credential: Str, until: Int64) -> None: ...
 
     @signal()
     def BudgetChanged(self, budget: Dict) -> None: ...

@@ -32,6 +32,9 @@ class Backend(Protocol):
     def unit(self, name: str) -> str:
         """Return the systemd unit of the container of `name`."""
 
+    def units_of(self, name: str) -> tuple[str, ...]:
+        """Return all units of the host that belong to the agent `name`."""
+
     async def probe(self) -> None:
         """Find out the abilities of the host and log missing ones; before any start."""
 

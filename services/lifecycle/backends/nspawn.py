@@ -143,6 +143,10 @@ class Nspawn:
         self._names.pop(unit, None)
         await self._systemd.unfollow(unit)
 
+    def units_of(self, name: str) -> tuple[str, ...]:
+        """Return the units of the container, of what serves it, and of its builds."""
+        return (*self._all_units(name), names.build_unit(name))
+
     async def logs(self, name: str, lines: int) -> list[str]:
         """Read the lines of the container's unit and of its endpoint, and systemd's about them."""
         return await self._journal.newest(self._all_units(name), lines)

@@ -154,21 +154,21 @@ def _backwards(reader: Reader, lines: int) -> Iterator[Entry]:
 def _line(entry: Entry) -> str:
     time = cast(datetime, entry["__REALTIME_TIMESTAMP"]).astimezone(UTC)
     who = entry.get("SYSLOG_IDENTIFIER", "")
-    return f"{_time(time)} {prose(_text(who), one_line=True)[:64]}: {_words(entry)}"
+    return f"{_time(time)} {prose(text_of(who), one_line=True)[:64]}: {_words(entry)}"
 
 
 def _words(entry: Entry) -> str:
-    return prose(_text(entry.get("MESSAGE", ""))[:MAX_LINE], one_line=True)
+    return prose(text_of(entry.get("MESSAGE", ""))[:MAX_LINE], one_line=True)
 
 
 def _time(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     """Return a field as text. A field is bytes if not UTF-8, and a list if it occurs twice."""
     if isinstance(value, list):
-        return _text(value[0]) if value else ""
+        return text_of(value[0]) if value else ""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return str(value)

@@ -218,6 +218,9 @@ class FakeBackend:
             self.kept[spec.name] = spec.uid_base
         await self._did()
 
+    def units_of(self, name: str) -> tuple[str, ...]:
+        return (f"systemd-nspawn@h-{name}.service", f"hive-agent@{name}.service")
+
     async def logs(self, name: str, lines: int) -> list[str]:
         await self._called("logs", name, lines)
         return [f"{name} line {number}" for number in range(lines)]

@@ -28,7 +28,7 @@ from wire.records.broker import MessageChange, MessageState
 from wire.records.lifecycle import CommandArguments, CommandIssued, CommandVerb, JobRemoved, JobVerb
 from wire.signals import SignalStream
 from wire.testing import FixedPrincipals
-from wire.types import Dict, Str, UInt64
+from wire.types import Dict, Str, Typed, UInt64
 
 BROKER = Principal(Kind.SERVICE, "broker")
 APPROVALS = Principal(Kind.SERVICE, "approvals")
@@ -134,6 +134,7 @@ async def test_a_job_is_an_object_while_it_runs(room: Room) -> None:
         ("Spawn", "sa{sv}", ("carol", {}), {THE_OPERATOR, DASHBOARD, APPROVALS}),
         ("Destroy", "sb", ("alice", False), {THE_OPERATOR, DASHBOARD}),
         ("LiftLimits", "", (), {THE_OPERATOR, DASHBOARD}),
+        ("ReadLogs", "a{sv}u", ({"agent": "alice"}, 5), {THE_OPERATOR, DASHBOARD}),
         ("Start", "", (), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
         ("Stop", "", (), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
         ("Restart", "", (), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
@@ -151,7 +152,7 @@ async def test_who_may_call_what(
     allowed: set[Principal],
 ) -> None:
     await room.spawn(THE_OPERATOR)
-    root = member in ("Spawn", "Destroy", "LiftLimits")
+    root = member in ("Spawn", "Destroy", "LiftLimits", "ReadLogs")
     path, interface = (
         (names.LIFECYCLE_PATH, names.LIFECYCLE) if root else (ALICE, names.AGENT_INTERFACE)
     )
@@ -160,6 +161,26 @@ async def test_who_may_call_what(
     else:
         with pytest.raises(AccessDenied):
             await room.call(who, path, interface, member, signature, *args)
+
+
+@pytest.mark.parametrize(
+    ("filter", "error"),
+    [
+        ({"unit": "ssh.service"}, NotFound),
+        ({"agent": "alice", "unit": "hive-broker.service"}, NotFound),
+        ({"agent": "nobody"}, NotFound),
+        ({"priority": Typed("u", 8)}, InvalidArgument),
+        ({"before": "no cursor"}, InvalidArgument),
+        ({"after": "no cursor"}, InvalidArgument),
+    ],
+)
+async def test_only_lines_of_the_hive_are_read(
+    room: Room, filter: dict[str, Any], error: type[Exception]
+) -> None:
+    await room.spawn(THE_OPERATOR)
+    call = (names.LIFECYCLE_PATH, names.LIFECYCLE, "ReadLogs", "a{sv}u")
+    with pytest.raises(error):
+        await room.call(THE_OPERATOR, *call, filter, 5)
 
 
 @pytest.mark.parametrize("lines", [0, 201, 2**32 - 1])

@@ -1,0 +1,103 @@
+"""The paths of the journal: pages of lines, and a stream of those that come."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+from services.dashboard.clients.logs import HiveLogs
+from services.dashboard.http import queries
+from services.dashboard.http.event_streams import EventStreams
+from services.dashboard.http.middleware import AccessControl
+from wire.errors import HiveError, LimitExceeded
+from wire.records.lifecycle import LogFilter
+
+MAX_STREAMS: Final = 12
+"""The most streams at once: lifecycle holds a call for each."""
+
+WRITE_SECONDS: Final = 20.0
+"""A page that reads nothing for so long is disconnected."""
+
+
+class LogHandlers:
+    """The handlers of the page `logs`."""
+
+    def __init__(self, logs: HiveLogs, access: AccessControl, streams: EventStreams) -> None:
+        self._logs = logs
+        self._access = access
+        self._streams = streams
+        self._open: set[asyncio.Timeout] = set()
+
+    def close(self) -> None:
+        """End the streams: the dashboard stops."""
+        now = asyncio.get_running_loop().time()
+        for end in self._open:
+            end.reschedule(now)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [web.get("/api/logs", self.page), web.get("/api/logs/stream", self.stream)]
+
+    async def page(self, request: web.Request) -> web.Response:
+        """Answer with the newest lines, or with those before a line."""
+        wanted = queries.read(request, queries.LogQuery)
+        return web.json_response({"lines": await self._logs.page(_filter(wanted))})
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Stream the lines that come, as Server-Sent Events.
+
+        A page that connects again names the last line that it has seen (Last-Event-ID).
+
+        Raises:
+            LimitExceeded: too many pages follow the journal.
+        """
+        wanted = queries.read(request, queries.LogQuery)
+        after = request.headers.get("Last-Event-ID") or wanted.after or ""
+        if len(self._open) >= MAX_STREAMS:
+            raise LimitExceeded("Too many pages follow the journal: close some, then try again.")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        session, seconds = self._access.session(request), self._access.seconds_left(request)
+        try:
+            async with self._streams.another(session, seconds) as end, self._noted(end):
+                await response.prepare(request)
+                # The text is searched by the page: a call that finds nothing would search the same
+                # lines again and again.
+                await self._write(response, _filter(wanted)._replace(after=after[:300], text=""))
+        except (TimeoutError, ConnectionError):
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+    @asynccontextmanager
+    async def _noted(self, end: asyncio.Timeout) -> AsyncIterator[None]:
+        self._open.add(end)
+        try:
+            yield
+        finally:
+            self._open.discard(end)
+
+    async def _write(self, response: web.StreamResponse, wanted: LogFilter) -> None:
+        try:
+            async with aclosing(self._logs.follow(wanted)) as pages:
+                async for lines in pages:
+                    data = json.dumps({"lines": lines}, separators=(",", ":"))
+                    last = f"id: {lines[-1]['cursor']}\n" if lines else ""
+                    async with asyncio.timeout(WRITE_SECONDS):
+                        await response.write(f"event: lines\n{last}data: {data}\n\n".encode())
+        except HiveError as error:
+            data = json.dumps({"error": str(error)})
+            await response.write(f"event: away\ndata: {data}\n\n".encode())
+
+
+def _filter(wanted: queries.LogQuery) -> LogFilter:
+    return LogFilter(
+        agent=wanted.agent,
+        unit=wanted.unit,
+        priority=wanted.priority,
+        text=wanted.text,
+        before=wanted.before,
+        after=wanted.after,
+    )

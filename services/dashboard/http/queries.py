@@ -1,0 +1,73 @@
+"""The queries of requests, each checked against its shape."""
+
+from typing import TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from services.dashboard.clients.costs import MAX_DAYS
+from wire.errors import InvalidArgument
+from wire.records.ledger import EgressState
+
+MAX_NUMBER = 2**53 - 1
+NAME = r"^[a-z0-9][a-z0-9:_-]{0,63}$"
+"""The form of the names of agents and credentials."""
+
+
+class Query(BaseModel):
+    """The base of all queries; a parameter that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agent: str | None = Field(default=None, pattern=NAME)
+
+
+class CostQuery(Query):
+    """The sums of costs that a page wants."""
+
+    days: int = Field(default=30, ge=1, le=MAX_DAYS)
+    credential: str | None = Field(default=None, pattern=NAME)
+
+
+class RequestQuery(Query):
+    """The page of requests to the model API that a page wants."""
+
+    credential: str | None = Field(default=None, pattern=NAME)
+    before: int | None = Field(default=None, ge=1, le=MAX_NUMBER)
+
+
+class EgressQuery(Query):
+    """The hosts that a page wants."""
+
+    state: EgressState | None = None
+    hours: int | None = Field(default=None, ge=1, le=24 * 90)
+
+
+class LogQuery(Query):
+    """The lines of the journal that a page wants."""
+
+    unit: str | None = Field(default=None, pattern=r"^[a-z0-9][a-zA-Z0-9@:_.-]{0,80}$")
+    priority: int | None = Field(default=None, ge=0, le=7)
+    text: str = Field(default="", max_length=200)
+    before: str | None = Field(default=None, min_length=1, max_length=300)
+    after: str | None = Field(default=None, max_length=300)
+
+
+Q = TypeVar("Q", bound=Query)
+
+
+def read(request: web.Request, shape: type[Q]) -> Q:
+    """Return the query of a request.
+
+    Raises:
+        InvalidArgument: it does not have the shape; the sentence names the parameter.
+    """
+    # Of a parameter that is given twice, the last one would count: refuse it instead.
+    if len(request.query) != len(set(request.query)):
+        raise InvalidArgument("A parameter of the address is given twice.")
+    try:
+        return shape.model_validate(dict(request.query))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])[:32] if first["loc"] else "query"
+        raise InvalidArgument(f"The parameter {name} is wrong: {first['msg']}.") from None
