@@ -3,6 +3,7 @@
 import { post } from "./api.js";
 import { el, setText, showError } from "./dom.js";
 import { keysOf, sections, shortcut, showKeys } from "./keys.js";
+import { may } from "./session.js";
 import { THEMES, hasFlavour, setFlavour, setTheme } from "./theme.js";
 
 const MOST = 14; // entries that are shown
@@ -41,7 +42,7 @@ function entries() {
     })),
     ...added,
     ...agents
-      .filter((name) => DOWN.includes(states[name].state))
+      .filter((name) => may("operator") && DOWN.includes(states[name].state))
       .map((name) => ({
         label: `Start ${name}`,
         action: () => post(`/api/agents/${encodeURIComponent(name)}/start`),

@@ -6,6 +6,7 @@ import { el, keyed, setSentence, setText, showError } from "./dom.js";
 import { makePasskey, missing } from "./passkeys.js";
 import { may, role } from "./session.js";
 import { moment, putText } from "./text.js";
+import { putThemeChoices } from "./theme.js";
 
 const MEANING = {
   operator: "You are logged in as an operator, who may do everything.",
@@ -96,5 +97,6 @@ if (may("reviewer")) {
   loadPasskeys();
   load(passkeys, offerPasskeys);
 }
+putThemeChoices(document.querySelector("#theme .choices"));
 openMirror(() => {}).connect();
 document.title = "Settings · Hyperhive";

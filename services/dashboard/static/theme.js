@@ -76,7 +76,7 @@ export function putThemeChoices(box) {
   });
   const flavour = el("input", { type: "checkbox", checked: hasFlavour() });
   flavour.addEventListener("change", () => setFlavour(flavour.checked));
-  const group = el("fieldset", { className: "themes" }, el("legend", {}, "Theme"), ...choices);
+  const group = el("fieldset", { className: "themes" }, el("legend", { className: "unseen" }, "Theme"), ...choices);
   group.append(el("label", {}, flavour, " Headings and buttons in the hive's flavour (◆ APPR0VE)"));
   box.append(group);
   const show = () => {
