@@ -10,6 +10,7 @@ from aiohttp import web
 from services import credentials, unit
 from services.config import Config, DashboardConfig
 from services.dashboard.clients.actions import OperatorActions
+from services.dashboard.clients.agent_control import AgentControl
 from services.dashboard.clients.agent_details import AgentDetails
 from services.dashboard.clients.agent_tails import AgentTails
 from services.dashboard.clients.agent_turns import AgentTurns
@@ -22,9 +23,11 @@ from services.dashboard.clients.ledger_feed import LedgerFeed
 from services.dashboard.clients.lifecycle_feed import LifecycleFeed
 from services.dashboard.clients.logs import HiveLogs
 from services.dashboard.clients.measurements import Measurements
+from services.dashboard.clients.samples import Samples
 from services.dashboard.clients.services import ExplainingCaller
 from services.dashboard.http.agent_handlers import AgentHandlers
 from services.dashboard.http.connection import Connection
+from services.dashboard.http.control_handlers import ControlHandlers
 from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.failures import Failures
 from services.dashboard.http.handlers import Handlers
@@ -104,6 +107,8 @@ class DashboardService(unit.Service):
             ApprovalsFeed(bus, page_state),
             LedgerFeed(bus, page_state),
         )
+        measurements = Measurements(bus, page_state.counts)
+        self._samples = Samples(measurements, page_state, tables)
         caller = ExplainingCaller(bus)
         sessions, streams = Sessions(state / "logins.json"), EventStreams(self.log)
         names_, tickets = PreviewNames(config.preview_domain), Tickets(sessions.seconds_left)
@@ -140,7 +145,8 @@ class DashboardService(unit.Service):
                 AgentTails(harnesses, tables, self.log),
                 actions,
             ),
-            Metrics(tables, page_state.counts, Measurements(bus, page_state.counts)),
+            ControlHandlers(AgentControl(caller)),
+            Metrics(tables, page_state.counts, measurements),
             PreviewLinks(self._previews, tickets),
             LedgerHandlers(Costs(caller), EgressHosts(caller)),
             self._logs,
@@ -177,6 +183,7 @@ class DashboardService(unit.Service):
         async with asyncio.TaskGroup() as tasks:
             for feed in self._feeds:
                 tasks.create_task(feed.run(), name=feed.service)
+            tasks.create_task(self._samples.run(), name="samples")
 
     def drain(self) -> None:
         """End the event streams: browsers connect to the next dashboard by themselves."""

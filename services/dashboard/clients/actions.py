@@ -105,12 +105,6 @@ class OperatorActions:
             return f"Request {allowed.request} allows it, and waits for your approval."
         return f"Request {allowed.request} allows it, and is deployed now."
 
-    async def change_agent(self, name: str, verb: str) -> None:
-        """Begin to start, kill or restart an agent."""
-        agent = self._agent(name)
-        begin = {"start": agent.start, "kill": agent.stop, "restart": agent.restart}[verb]
-        await begin()
-
     async def cancel_turn(self, name: str, *, requeue: bool) -> str:
         """Interrupt an agent's turn; return a sentence about what was cut off.
 

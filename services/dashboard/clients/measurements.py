@@ -1,6 +1,6 @@
 """The figures that no signal tells: the depths of inboxes, and the resources that agents use.
 
-They are asked for when somebody reads the metrics, and never otherwise.
+They are asked for when somebody reads the metrics, and after events: see samples.py.
 """
 
 import asyncio
@@ -51,6 +51,15 @@ class Measurements:
                 self._read_depths(), asyncio.gather(*(self._usage(agent) for agent in agents))
             )
         return Measured(depths, {name: usage for name, usage in usages if usage is not None})
+
+    async def depths(self) -> list[MessageCount] | None:
+        """Return the depths of the inboxes; None if the broker does not answer."""
+        async with self._reading:
+            return await self._read_depths()
+
+    async def usage(self, name: str) -> Usage | None:
+        """Return the resources that an agent uses; None if lifecycle does not say."""
+        return (await self._usage(name))[1]
 
     async def _read_depths(self) -> list[MessageCount] | None:
         # Noted before the question: a change during the question makes the next reader ask again.

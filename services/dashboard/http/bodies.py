@@ -1,9 +1,9 @@
 """The JSON bodies of requests, each checked against its shape."""
 
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from services.config import PUSHED, Event
 from wire.errors import InvalidArgument, LimitExceeded
@@ -130,6 +130,67 @@ class RunningLogin(Body):
     login: int = Field(ge=0, lt=2**64)
 
 
+class Destroy(Body):
+    """The end of an agent whose name was typed; with `purge`, also that of its data."""
+
+    name: str = Field(max_length=64)
+    purge: bool = False
+
+
+UNITS: Final = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def _amount(value: object) -> object:
+    """Return a typed limit as a number, `max` or `default`; leave the rest to the next check."""
+    if not isinstance(value, str) or value in ("max", "default"):
+        return value
+    typed = value.removesuffix("%").strip()
+    unit = UNITS.get(typed[-1:].upper(), 1)
+    number = typed[:-1].strip() if unit > 1 else typed
+    if not (number.isascii() and number.isdigit() and len(number) < 19):
+        raise ValueError(
+            f"{value[:40]!r} is not a limit: give a number, a size such as 512M or 4G, "
+            "`max` for no limit, or `default`"
+        )
+    return int(number) * unit
+
+
+Amount = Annotated[
+    Annotated[int, Field(ge=0, lt=2**64)] | Literal["max", "default"] | None,
+    BeforeValidator(_amount),
+]
+"""A number, a size such as 512M, `max` for no limit, or `default` for the configured one."""
+
+
+class Limits(Body):
+    """Changes of an agent's limits; those that are left out stay. Lifecycle checks their bounds."""
+
+    memory_high: Amount = None
+    memory_max: Amount = None
+    cpu_weight: Amount = None
+    cpu_quota: Amount = None
+    tasks_max: Amount = None
+    io_weight: Amount = None
+    disk_max: Amount = None
+
+
+Spending = Annotated[int, Field(ge=0, lt=2**63)]
+"""A limit of a budget; 0 for none."""
+
+
+class Budget(Body):
+    """The limits of an agent's budget, in millionths of a dollar and in tokens; those that are left
+    out stay. With `reset`, those that were set before are dropped first."""
+
+    day: Spending | None = None
+    week: Spending | None = None
+    total: Spending | None = None
+    day_tokens: Spending | None = None
+    week_tokens: Spending | None = None
+    total_tokens: Spending | None = None
+    reset: bool = False
+
+
 AnyBody = TypeVar("AnyBody", bound=Body)
 
 OPEN: Final = (Login, LoginPasskey, Nothing)
@@ -152,7 +213,8 @@ async def read(request: web.Request, shape: type[AnyBody]) -> AnyBody:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"])) or "The body"
-        raise InvalidArgument(f"{field}: {first['msg']}.") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise InvalidArgument(f"{field}: {said}.") from error
 
 
 def _length(request: web.Request) -> int:

@@ -11,6 +11,7 @@ from services.dashboard.http import bodies, pages
 from services.dashboard.http.agent_handlers import AgentHandlers
 from services.dashboard.http.answers import add_headers, refusal
 from services.dashboard.http.connection import METRICS, REFUSED, Reason
+from services.dashboard.http.control_handlers import ControlHandlers
 from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.ledger_handlers import LedgerHandlers
 from services.dashboard.http.log_handlers import LogHandlers
@@ -64,6 +65,7 @@ class Handlers:
         actions: OperatorActions,
         details: AgentDetails,
         agents: AgentHandlers,
+        control: ControlHandlers,
         metrics: Metrics,
         previews: PreviewLinks,
         ledger: LedgerHandlers,
@@ -78,6 +80,7 @@ class Handlers:
         self._actions = actions
         self._details = details
         self._agents = agents
+        self._control = control
         self._metrics = metrics
         self._previews = previews
         self._ledger = ledger
@@ -119,7 +122,6 @@ class Handlers:
                 web.post("/api/agents/{name}/wake", self.wake),
                 web.post("/api/agents/{name}/egress", self.answer_egress),
                 web.post("/api/agents/{name}/preview", self.preview),
-                web.post("/api/agents/{name}/{verb:start|kill|restart}", self.change_agent),
                 web.get(f"{approval}/diff", self.diff),
                 web.post(f"{approval}/approve", self.approve),
                 web.post(f"{approval}/deny", self.deny),
@@ -127,6 +129,7 @@ class Handlers:
             ]
         )
         app.add_routes(self._agents.routes())
+        app.add_routes(self._control.routes())
         app.add_routes(self._logins.routes())
         app.add_routes(self._settings.routes())
         app.add_routes(self._push.routes())
@@ -244,11 +247,6 @@ class Handlers:
         """Answer a question in the operator's name."""
         body = await bodies.read(request, bodies.Answer)
         await self._actions.answer(_id(request), body.answer)
-        return web.json_response({})
-
-    async def change_agent(self, request: web.Request) -> web.Response:
-        """Begin to start, kill or restart an agent."""
-        await self._actions.change_agent(request.match_info["name"], request.match_info["verb"])
         return web.json_response({})
 
     async def agent_details(self, request: web.Request) -> web.Response:

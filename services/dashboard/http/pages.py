@@ -16,6 +16,10 @@ SHARED: Final = re.compile(r"^ *<!-- (shared_[a-z]+\.html) -->\n", re.MULTILINE)
 """The line of a page in whose place another file stands, which several pages have in common."""
 
 
+COUNTS: Final = (*map(str, range(1, 10)), "many")
+"""The counts that an icon shows; `icon-3.svg` is the one for three."""
+
+
 def load(directory: Path = STATIC, vendor: Path = VENDOR) -> dict[str, bytes]:
     """Return the contents of the files to serve, by name; of pages with all that they share.
 
@@ -27,6 +31,8 @@ def load(directory: Path = STATIC, vendor: Path = VENDOR) -> dict[str, bytes]:
         if name.endswith(".html"):
             page = SHARED.sub(lambda line: shared[line[1]].decode(), files[name].decode())
             files[name] = page.encode()
+    if icon := files.get("icon.svg"):
+        files |= {f"icon-{count}.svg": _with_badge(icon, count) for count in COUNTS}
     served = {name: text for name, text in files.items() if name not in shared}
     return vendored(vendor) | served
 
@@ -36,3 +42,15 @@ def vendored(directory: Path = VENDOR) -> dict[str, bytes]:
     if not directory.is_dir():
         return {}
     return {p.name: p.read_bytes() for p in directory.iterdir() if not p.name.startswith(".")}
+
+
+def _with_badge(icon: bytes, count: str) -> bytes:
+    """Return the icon with the number of what waits for the operator, so that a tab shows it."""
+    sign = "9+" if count == "many" else count
+    size = 10 if len(sign) > 1 else 13
+    badge = (
+        '<circle cx="16" cy="16" r="8" fill="#b3261e"/>'
+        f'<text x="16" y="{16 + size * 0.36:g}" font-family="sans-serif" font-weight="700" '
+        f'font-size="{size}" fill="#fff" text-anchor="middle">{sign}</text>'
+    )
+    return icon.replace(b"</svg>", badge.encode() + b"</svg>")

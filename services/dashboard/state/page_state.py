@@ -5,11 +5,11 @@ This module does not know D-Bus.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import count
 from time import time_ns
 
-from services.dashboard.state import shown
 from services.dashboard.state.counts import Counts
+from services.dashboard.state.history import History
+from services.dashboard.state.notices import Notices
 from services.dashboard.state.rows import (
     agent_row,
     approval_row,
@@ -29,7 +29,13 @@ from services.dashboard.state.rows import (
 from services.dashboard.state.tables import Row, Table, Tables
 from wire import names
 from wire.records.approvals import Approval, ApprovalState
-from wire.records.broker import Message, MessageChange, MessageState, Question
+from wire.records.broker import (
+    Message,
+    MessageChange,
+    MessageCount,
+    MessageState,
+    Question,
+)
 from wire.records.ledger import Budget, Egress, EgressState, ProviderLimit, Request
 from wire.records.lifecycle import (
     AgentProperties,
@@ -37,7 +43,7 @@ from wire.records.lifecycle import (
     JobNew,
     JobProperties,
     JobRemoved,
-    JobResult,
+    Usage,
 )
 from wire.text.escaping import prose
 
@@ -53,8 +59,6 @@ MAX_RESOLVED = 5
 
 OPEN = frozenset({ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.BUILDING})
 """The states of approvals that are not final."""
-
-MAX_NOTICES = 10
 
 MAX_REFUSED = 20
 """The refused hosts of one agent that are shown; further ones are shown when these are decided."""
@@ -81,8 +85,9 @@ class PageState:
         """Keep `tables`; `now_us` is the clock, in microseconds since 1970."""
         self._tables = tables
         self.counts = Counts()
-        self._now_us = now_us or (lambda: time_ns() // 1000)
-        self._notice_ids = count(1)
+        now_us = now_us or (lambda: time_ns() // 1000)
+        self._notices = Notices(tables, now_us)
+        self._history = History(now_us)
         self._cut: set[_Waiting] = set()
         """Of these more than MAX_WAITING messages wait."""
         self._cut_refused: set[str] = set()
@@ -113,20 +118,24 @@ class PageState:
 
     def replace_agents(self, agents: Iterable[AgentProperties]) -> None:
         """Replace all agents."""
+        agents = list(agents)
+        self._notices.replace_agents(agents)
         self._tables.replace(Table.AGENTS, {agent.name: agent_row(agent) for agent in agents})
 
     def put_agent(self, agent: AgentProperties) -> None:
         """Add an agent, or replace its row."""
+        self._notices.put_agent(agent)
         self._tables.update(Table.AGENTS, put={agent.name: agent_row(agent)})
 
     def remove_agent(self, name: str) -> None:
         """Remove an agent that was destroyed."""
+        self._notices.remove_agent(name)
         self._tables.update(Table.AGENTS, remove={name})
 
     def add_crash(self, name: str, crash: Crashed) -> None:
-        """Show a notice that an agent's container ended without having been stopped."""
+        """Note that an agent's container ended without having been stopped."""
         self.counts.add_crash(name, crash)
-        self._add_notice(f"{name} crashed: {crash.result}, status {crash.status}.")
+        self._notices.add_crash(name, crash)
 
     def replace_jobs(self, jobs: Mapping[str, JobProperties]) -> None:
         """Replace all jobs, by job path."""
@@ -138,12 +147,30 @@ class PageState:
         self._tables.update(Table.JOBS, put={job.job: job_row(job.agent, job.verb)})
 
     def remove_job(self, job: JobRemoved) -> None:
-        """Remove a job that ended; show a notice when it failed."""
+        """Remove a job that ended."""
         self.counts.add_job(job)
         self._tables.update(Table.JOBS, remove={job.job})
-        if job.result == JobResult.FAILED:
-            sentence = job.note.partition("\n")[0]  # the log of a failed build follows
-            self._add_notice(f"Could not {job.verb} {job.agent}: {sentence or 'no reason given'}")
+        self._notices.end_job(job)
+
+    # Samples and queues
+
+    def put_sample(self, name: str, usage: Usage) -> None:
+        """Add a sample of what an agent uses now."""
+        self._history.add(name, usage)
+        self._tables.update(Table.SAMPLES, put={name: self._history.row(name)})
+
+    def drop_samples(self, name: str) -> None:
+        """Forget the samples of an agent that does not run."""
+        self._history.drop(name)
+        self._tables.update(Table.SAMPLES, remove={name})
+
+    def replace_queues(self, depths: Iterable[MessageCount]) -> None:
+        """Replace the numbers of messages that wait in the inboxes of agents."""
+        rows: dict[str, dict[str, int]] = {}
+        for depth in depths:
+            if depth.state is not MessageState.DEAD:
+                rows.setdefault(depth.recipient, {})[depth.state] = depth.number
+        self._tables.replace(Table.QUEUES, rows)
 
     # Costs
 
@@ -246,7 +273,9 @@ class PageState:
     def replace_messages(self, messages: Iterable[Message]) -> None:
         """Replace all messages."""
         self.counts.message_changes += 1
+        before, self._cut = self._cut, set()
         self._tables.replace(Table.MESSAGES, self._window(messages))
+        self._end_cut(before - self._cut)
 
     def change_messages(self, changes: Sequence[MessageChange]) -> bool:
         """Add new messages, and change the rows of known ones.
@@ -272,7 +301,7 @@ class PageState:
         put = {key: row for key, row in changed.items() if key in kept}
         self._tables.update(Table.MESSAGES, put=put, remove=set(known) - set(kept))
         done = self._cut - {_waiting(row) for row in kept.values()}
-        self._cut -= done
+        self._end_cut(done)
         return complete and not done
 
     def _window(self, messages: Iterable[Message]) -> dict[str, Row]:
@@ -301,8 +330,13 @@ class PageState:
                 f"page shows the newest. `hivectl inbox --from {sender}` shows all of them; "
                 f"`hivectl purge-inbox operator --from {sender}` drops them."
             )
-            self._add_notice(text)
+            self._notices.add_cut(sender, text, dead=dead)
         self._cut |= cut
+
+    def _end_cut(self, done: set[_Waiting]) -> None:
+        for sender, dead in done:
+            self._notices.end_cut(sender, dead=dead)
+        self._cut -= done
 
     # Questions
 
@@ -310,13 +344,3 @@ class PageState:
         """Replace all questions."""
         rows = {str(question.id): question_row(question) for question in questions}
         self._tables.replace(Table.QUESTIONS, rows)
-
-    # Notices
-
-    def _add_notice(self, text: str) -> None:
-        known = self._tables.rows(Table.NOTICES)
-        too_many = sorted(known, key=int)[: max(0, len(known) + 1 - MAX_NOTICES)]
-        row: Row = {"text": shown.message(text), "at": self._now_us()}
-        self._tables.update(
-            Table.NOTICES, put={str(next(self._notice_ids)): row}, remove=set(too_many)
-        )

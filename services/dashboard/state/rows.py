@@ -36,6 +36,7 @@ def agent_row(agent: AgentProperties) -> Row:
         "image": literal(agent.image),
         "stale": agent.stale,
         "port": agent.port,
+        "port_shared_with": list(agent.port_shared_with),
         "deployed_commit": agent.deployed_commit,
     }
 

@@ -1,6 +1,6 @@
 """The tables that pages mirror: one numbered snapshot, then only changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import TypeAlias, TypedDict
 
@@ -27,6 +27,8 @@ class Table(StrEnum):
     MESSAGES = "messages"
     QUESTIONS = "questions"
     NOTICES = "notices"
+    QUEUES = "queues"
+    SAMPLES = "samples"
 
 
 class Snapshot(TypedDict):
@@ -48,6 +50,11 @@ class Tables:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._rows: dict[Table, dict[str, Row]] = {table: {} for table in Table}
+        self._watchers: list[Callable[[Table, set[str]], None]] = []
+
+    def watch(self, changed: Callable[[Table, set[str]], None]) -> None:
+        """Call `changed` with a table and the keys of its changed rows, after each change."""
+        self._watchers.append(changed)
 
     def rows(self, table: Table) -> Mapping[str, Row]:
         """Return the current rows of `table`; the caller must not change them."""
@@ -71,6 +78,8 @@ class Tables:
         rows.update(fresh)
         if gone or fresh:
             self._log.append({"table": table, "put": fresh, "remove": gone})
+            for changed in self._watchers:
+                changed(table, {*fresh, *gone})
 
     def replace(self, table: Table, rows: Mapping[str, Row]) -> None:
         """Make `rows` the only rows of `table`; log only the differences."""

@@ -3,7 +3,7 @@
 // messages) when it opens and when the agent changes.
 
 import { get, post } from "./api.js";
-import { makeButtons, putState, putTurn, updateButtons } from "./agent_controls.js";
+import { ActionErrors, makeButtons, putState, putTurn, updateButtons } from "./agent_controls.js";
 import { el, keyed, setText, showError } from "./dom.js";
 import { putFacts } from "./agent_facts.js";
 import { Now } from "./agent_now.js";
@@ -85,7 +85,8 @@ const mirror = openMirror(changed, {
 const prompt = new Prompt(name, () => tail.clear());
 const now = new Now(name, section("agent"), (command) => prompt.run(command));
 const login = new LoginFlow(name, section("agent"));
-const buttons = makeButtons(name, errorOf("agent"));
+const errors = new ActionErrors(errorOf("agent"));
+const buttons = makeButtons(name, errors, mirror, () => ({ agent: shown, job: jobOf(name) }));
 const items = new MessageItems(errorOf("messages"));
 const flow = section("messages").querySelector(".flow");
 const scroller = section("messages").querySelector(".scroller");
@@ -190,6 +191,7 @@ const loadAll = () => load(...Object.keys(parts).filter((part) => part !== "todo
 function renderAgent(agent) {
   const job = jobOf(name);
   const here = section("agent");
+  errors.update(name, agent, job);
   const gone = here.querySelector(".gone");
   showError(gone, agent ? "" : `There is no agent ${name}.`);
   here.querySelector(".now").hidden = !agent;

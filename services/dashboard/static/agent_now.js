@@ -1,6 +1,7 @@
 // The present of one agent: the state of its turn with its age and reason, its model, context and cost, and
 // the buttons that steer its harness.
 
+import { turnOf } from "./agent_order.js";
 import { el, setText } from "./dom.js";
 import { age, exactly, money, span, tokens } from "./figures.js";
 import { shown } from "./event_items.js";
@@ -9,7 +10,7 @@ import { moment, putTime, textOf } from "./text.js";
 const TICK_MS = 5000;
 // A turn may also wait in `rate-limited` and `error` for its next try; without one, the harness refuses.
 const CANCELLABLE = new Set(["thinking", "compacting", "waiting", "rate-limited", "error"]);
-const NO_HARNESS = new Set(["offline", "harness-away"]);
+const NO_HARNESS = new Set(["offline", "harness-away", "no-report"]);
 const REMEDIES = {
   // With a reason, the last turn has failed, and its messages do not come again.
   idle: (name, agent) =>
@@ -19,6 +20,11 @@ const REMEDIES = {
   waiting: () => [el("a", { href: "#questions" }, "Answer it"), "."],
   "needs-login": (name, agent) => login(name, agent.credential),
   "harness-away": (name) => ["If this lasts, run ", el("code", {}, `hivectl status ${name}`), " on the hive's host."],
+  "no-report": (name) => [
+    "Its harness has not reported since the container started. If this lasts, run ",
+    el("code", {}, `hivectl status ${name}`),
+    " on the hive's host.",
+  ],
   "rate-limited": () => [
     "It tries again by itself; between two tries of a turn, ",
     el("code", {}, "hivectl lift-limits"),
@@ -107,7 +113,7 @@ export class Now {
     this.#age(this.#section.querySelector(".state time"), agent.since);
     this.#age(this.#section.querySelector(".turn time"), agent.turn_since);
     this.#reason(agent, budget);
-    const isUp = !NO_HARNESS.has(agent.turn_state);
+    const isUp = !NO_HARNESS.has(turnOf(agent));
     this.#buttons.cancel.disabled = !CANCELLABLE.has(agent.turn_state);
     this.#buttons.compact.disabled = !isUp;
     this.#buttons["new-session"].disabled = !isUp;
@@ -134,12 +140,12 @@ export class Now {
     if (agent.turn_until) parts.push(`until ${moment(agent.turn_until)}`);
     if (activity && !reason.includes(activity)) parts.push(shown(agent.activity)); // a call that waits
     const nodes = parts.flatMap((part, index) => (index ? [" · ", part] : [part]));
-    const remedy = REMEDIES[agent.turn_state]?.(this.#name, agent, budget) ?? [];
+    const remedy = REMEDIES[turnOf(agent)]?.(this.#name, agent, budget) ?? [];
     line.replaceChildren(...nodes);
     if (nodes.length && remedy.length) line.append(/[.!?]$/u.test(line.textContent) ? " " : " · ");
     line.append(...remedy);
     line.hidden = line.childNodes.length === 0;
-    line.classList.toggle("bad", ["error", "needs-login", "harness-away"].includes(agent.turn_state));
+    line.classList.toggle("bad", ["error", "needs-login", "harness-away"].includes(turnOf(agent)));
   }
 
   #figures(agent, live, turn, cost) {

@@ -6,16 +6,23 @@ import { el, keyed, setSentence, setText } from "./dom.js";
 import { offerPalette } from "./palette.js";
 import { Mirror } from "./mirror.js";
 import { Pace } from "./pace.js";
+import { recall, remember } from "./remembered.js";
 import { checkRole, leave, session } from "./session.js";
-import { putText, putTime } from "./text.js";
+import { putText, putTime, time } from "./text.js";
 import "./theme.js";
+import { showCount } from "./waiting_counts.js";
 
 const main = document.querySelector("main");
 const link = document.getElementById("link");
 const reconnect = document.getElementById("reconnect");
 const LINK = { live: "Live", connecting: "Connecting", lost: "Not connected" };
 
-const dismissed = new Set();
+const DISMISSED = "dismissed";
+/** The milliseconds after which a page without a connection says that it shows the past. */
+const OUTDATED_MS = 3000;
+
+/** The tables that count for what waits for the operator. */
+const WAITING = ["approvals", "questions", "egress", "agents", "messages"];
 
 /** The tables whose changes move the controls below them; agents can change them all the time. */
 const MOVING = new Set(["questions", "approvals", "egress", "notices"]);
@@ -29,6 +36,7 @@ export function openMirror(changed, options = {}) {
   const show = (tables) => {
     changed(tables);
     if (tables.has("notices")) renderNotices(mirror);
+    if (WAITING.some((name) => tables.has(name))) showCount(mirror);
   };
   const waiting = new Set();
   const pace = new Pace(() => {
@@ -42,7 +50,7 @@ export function openMirror(changed, options = {}) {
       if (tables.has("services")) renderServices(mirror);
       const [table] = tables;
       if (tables.size > 1) show(tables); // the page has just opened, or the connection was lost
-      else if (!MOVING.has(table)) changed(tables);
+      else if (!MOVING.has(table)) show(tables);
       else {
         waiting.add(table);
         pace.want();
@@ -52,6 +60,7 @@ export function openMirror(changed, options = {}) {
       link.dataset.state = state;
       setText(link, sentence ?? LINK[state]);
       reconnect.hidden = state !== "lost";
+      showAge(mirror, state === "live");
     },
     options,
   );
@@ -83,25 +92,77 @@ function renderServices(mirror) {
   }
 }
 
+// Without a connection, the page shows the past: it says so, and loses its colours.
+let outdating = 0;
+let outdated = null; // since when, in microseconds since 1970
+
+function showAge(mirror, isLive) {
+  if (isLive) {
+    clearTimeout(outdating);
+    outdating = 0;
+    outdated = null;
+  } else if (!outdating) {
+    const since = Date.now() * 1000;
+    outdating = setTimeout(() => {
+      outdated = since;
+      document.body.classList.add("outdated");
+      renderNotices(mirror);
+    }, OUTDATED_MS);
+    return;
+  } else return;
+  document.body.classList.remove("outdated");
+  renderNotices(mirror);
+}
+
+// A notice is dismissed until something new happens: then it has another time.
 function renderNotices(mirror) {
-  const shown = Object.entries(mirror.tables.notices).filter(([key]) => !dismissed.has(key));
+  const known = mirror.tables.notices ?? {};
+  const dismissed = recall(DISMISSED) ?? {};
+  const shown = Object.entries(known)
+    .filter(([key, notice]) => !(dismissed[key] >= notice.at))
+    .sort(([, a], [, b]) => a.at - b.at);
+  const items = shown.map(([key, notice]) => ({ key, ...notice }));
+  if (outdated !== null) items.unshift({ key: "link", level: "bad" });
   keyed(
     document.getElementById("notices"),
-    shown,
-    ([key]) => key,
-    ([key, notice]) => {
-      const at = el("time");
-      putTime(at, notice.at);
-      const close = el("button", { type: "button", className: "quiet" }, "Dismiss");
-      close.addEventListener("click", () => {
-        dismissed.add(key);
-        renderNotices(mirror);
-      });
-      const text = el("span", { dir: "auto" });
-      putText(text, notice.text);
-      return el("li", {}, at, text, close);
+    items,
+    ({ key }) => key,
+    (notice) => (notice.key === "link" ? makeOutdated() : makeNotice(mirror, notice)),
+    (item, notice) => {
+      item.dataset.level = notice.level;
+      if (notice.key !== "link") updateNotice(item, notice);
     },
   );
+}
+
+function makeOutdated() {
+  const text = el("span");
+  const at = time(outdated);
+  setSentence(text, `The dashboard has not answered since ${at}. What you see is from then. \`systemctl status hive-dashboard\` says why.`);
+  return el("li", {}, text);
+}
+
+function makeNotice(mirror, { key, agent, topic }) {
+  const close = el("button", { type: "button", className: "quiet" }, "Dismiss");
+  close.setAttribute("aria-label", `Dismiss the notice about ${agent}`);
+  close.addEventListener("click", () => {
+    const known = mirror.tables.notices;
+    const kept = Object.entries(recall(DISMISSED) ?? {}).filter(([name]) => name in known);
+    remember(DISMISSED, { ...Object.fromEntries(kept), [key]: known[key]?.at ?? 0 });
+    renderNotices(mirror);
+  });
+  const isOfAgent = (topic === "crash" || topic === "job") && mirror.tables.agents[agent];
+  const look = isOfAgent ? [el("a", { href: `/agents/${agent}` }, "Look at it")] : [];
+  return el("li", {}, el("time"), el("span", { className: "text", dir: "auto" }), ...look, close);
+}
+
+function updateNotice(item, notice) {
+  putTime(item.querySelector("time"), notice.at);
+  const text = item.querySelector(".text");
+  const words = JSON.stringify(notice.text);
+  if (text.dataset.words === words) return;
+  text.dataset.words = words;
+  putText(text, notice.text);
 }
 
 document.getElementById("logout").addEventListener("click", async () => {

@@ -1,7 +1,7 @@
 // The compose box: "@name text" is sent to name, any other text to the manager.
 
 import { post } from "./api.js";
-import { byName } from "./agents_table.js";
+import { byName } from "./agent_order.js";
 import { el, keyed, setText, showError } from "./dom.js";
 
 const form = document.getElementById("compose");

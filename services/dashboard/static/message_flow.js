@@ -1,6 +1,6 @@
 // The message flow: oldest first, scrolled to its end unless the reader has scrolled away.
 
-import { byName } from "./agents_table.js";
+import { byName } from "./agent_order.js";
 import { keyed, setText } from "./dom.js";
 import { isDead, isUnread, MessageItems } from "./message.js";
 import { day } from "./text.js";

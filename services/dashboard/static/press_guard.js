@@ -15,7 +15,7 @@ const TOLD_MS = 4000;
 const CARDS = "main :is(li:not(.event), tr), #agent .actions";
 const CONTROLS = "button, input, label";
 /** The cards whose content is what the operator decides about. */
-const READ = ".pending > li, .asked > li";
+const READ = ":is(.pending, .asked, .cards) > li";
 
 const places = new WeakMap(); // the places of each card's controls when they were last looked at
 const since = new WeakMap(); // the time when each card was shown as it is; Infinity: not shown yet

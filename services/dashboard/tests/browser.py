@@ -19,6 +19,7 @@ from selenium.common.exceptions import (
 from selenium.webdriver.chrome.remote_connection import ChromeRemoteConnection
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -142,6 +143,13 @@ class Browser:
 
         wait = WebDriverWait(self._driver, TIME_LIMIT, 0.05, ignored_exceptions=PASSING)
         await asyncio.to_thread(wait.until, taken)
+
+    async def choose(self, row: str, verb: str) -> None:
+        """Choose an action of the menu in a row."""
+        await self.click(f"{row} .menu-of")
+        await self.until(lambda d: d.find_elements(By.CSS_SELECTOR, ".menu [role=menuitem]"))
+        # A menu takes no press of the mouse in its first moment, and keys at once.
+        await self.type(f".menu [data-verb='{verb}']", Keys.ENTER)
 
     async def press(self, css: str) -> None:
         """Click an element once, whether the page takes the click or not."""

@@ -59,11 +59,13 @@ from wire.records.lifecycle import (
     LogFilter,
     LoginPage,
     Network,
+    ResourceChanges,
     Resources,
     TurnState,
     Usage,
 )
 from wire.types import (
+    Bool,
     Dict,
     Int64,
     ObjectPath,
@@ -86,6 +88,11 @@ class FakeBroker(Interface, name=names.BROKER):
         self.questions: list[Question] = earlier.questions if earlier else []
         self._listing = asyncio.Event()
         self.counted = 0
+        self.unheld: list[str] = []
+
+    @method(allow=OPERATOR)
+    async def Unhold(self, name: Str) -> None:
+        self.unheld.append(name)
 
     def message(self, number: int) -> Message:
         return self.log[number - 1]
@@ -262,6 +269,7 @@ class FakeBroker(Interface, name=names.BROKER):
 
 class FakeLifecycle(Interface, name=names.LIFECYCLE):
     def __init__(self) -> None:
+        self.destroyed: list[tuple[str, bool]] = []
         self.lines: list[LogEntry] = []
         self.wanted: list[LogFilter] = []
         self._logged = asyncio.Event()
@@ -292,6 +300,11 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
             if found or not wanted.wait:
                 return found[-limit:]
             await logged.wait()
+
+    @method(allow=OPERATOR)
+    async def Destroy(self, name: Str, purge: Bool) -> ObjectPath:
+        self.destroyed.append((name, purge))
+        return names.job_path(3)
 
     @signal()
     def JobNew(self, id: UInt32, job: ObjectPath, agent: Str, verb: Str) -> None: ...
@@ -327,6 +340,8 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
             )
         )
         self.calls: list[str] = []
+        self.limits: list[dict[str, object]] = []
+        self.usage = Usage(cpu=1_500_000, memory=50 * 2**20, memory_peak=3 * 2**30)
         self.commands: list[tuple[object, ...]] = []
         self.refusal = ""
         """The reason why commands are refused."""
@@ -393,7 +408,7 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
         self.usages += 1
         if self.shown.state is not AgentState.RUNNING:
             return Usage()
-        return Usage(cpu=1_500_000, memory=50 * 2**20, memory_peak=3 * 2**30)
+        return self.usage
 
     @method(allow=OPERATOR)
     async def GetLogs(self, lines: UInt32) -> StrList:
@@ -414,6 +429,33 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
     @method(allow=OPERATOR)
     async def Restart(self) -> ObjectPath:
         return self._job("restart")
+
+    @method(allow=OPERATOR)
+    async def Rebuild(self) -> ObjectPath:
+        return self._job("rebuild")
+
+    @method(allow=OPERATOR)
+    async def Update(self) -> ObjectPath:
+        return self._job("update")
+
+    @method(allow=OPERATOR)
+    async def Pause(self) -> None:
+        self._job("pause")
+        self.become("paused")
+
+    @method(allow=OPERATOR)
+    async def Resume(self) -> None:
+        self._job("resume")
+        self.become("running")
+
+    @method(allow=OPERATOR)
+    async def SetResources(self, resources: Dict) -> None:
+        changes = {
+            key: value
+            for key, value in decode(ResourceChanges, resources)._asdict().items()
+            if value is not None
+        }
+        self.limits.append(changes)
 
 
 class FakeApprovals(Interface, name=names.APPROVALS):
@@ -526,6 +568,7 @@ class FakeLedger(Interface, name=names.LEDGER):
         """The answers of SumUsage, by the key."""
         self.asked: list[UsageSumFilter] = []
         self.limits: list[ProviderLimit] = []
+        self.set: list[tuple[str, str, dict[str, object]]] = []
 
     def settle(self, agent: str, model: str, **values: Any) -> None:
         """End a request to the model API."""
@@ -597,6 +640,10 @@ class FakeLedger(Interface, name=names.LEDGER):
         """Tell the limit of a provider."""
         self.limits = [limit]
         self.ProviderLimitChanged(limit.credential, limit.until)
+
+    @method(allow=OPERATOR)
+    async def SetBudget(self, kind: Str, name: Str, limits: Dict) -> None:
+        self.set.append((kind, name, limits))
 
     @method(allow=OPERATOR)
     async def ListBudgets(self) -> list[Budget]:

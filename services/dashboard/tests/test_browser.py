@@ -27,7 +27,7 @@ async def test_the_operator_logs_in_approves_writes_and_logs_out(
 
     await browser.sees("#agents tr[data-key=alice] .state", "running")
     await browser.sees("#agents tr[data-key=bob] .state", "stopped")
-    await browser.click("tr[data-key=bob] [data-verb=start]")
+    await browser.choose("tr[data-key=bob]", "start")
     await browser.until(lambda _: hive.agents["bob"].calls == ["start"])
     hive.agents["bob"].become("running")
     await browser.sees("#agents tr[data-key=bob] .state", "running")
@@ -209,8 +209,10 @@ async def test_jobs_and_states_are_shown_in_words(
         await browser.sees("#agents tr[data-key=alice] .state", "running")
     page.hive.agents["alice"].become("paused")
     await browser.sees("#agents tr[data-key=alice] .state", "paused")
-    buttons = "[...document.querySelectorAll('tr[data-key=alice] [data-verb]')]"
-    assert await browser.value(f"{buttons}.map((b) => b.disabled)") == [True, False, False]
+    await browser.click("tr[data-key=alice] .menu-of")
+    verbs = "[...document.querySelectorAll('.menu [data-verb]')].map((one) => one.dataset.verb)"
+    assert {"kill", "restart", "resume"} < set(await browser.value(verbs))
+    assert not {"start", "pause", "cancel"} & set(await browser.value(verbs))
 
 
 async def test_on_a_phone_the_page_is_as_wide_as_the_screen_and_ends_with_the_message_box(

@@ -48,9 +48,10 @@ async def test_budgets_are_bars_that_grow(page: Page, browser: Browser, log_in: 
     await browser.sees("#agents .budgets", "used up until")
     alice = page.hive.agents["alice"]
     alice.show(turn_state=TurnState.HELD, turn_reason="the budget of alice is used up")
-    await browser.sees("tr[data-key=alice] .turn", "the budget of alice is used up")
-    alice.show(turn_state=TurnState.IDLE)
-    await browser.until_hidden("tr[data-key=alice] .held-why")
+    await browser.sees("tr[data-key=alice] .doing", "the budget of alice is used up")
+    await browser.sees("tr[data-key=alice] .chip", "held")
+    alice.show(turn_state=TurnState.IDLE, turn_reason="")
+    await browser.until_count("tr[data-key=alice] .chip", 0)
     ledger.spend(gone._replace(limit=0))
     ledger.spend(TOKENS._replace(limit_tokens=0))
     await browser.until(lambda d: d.execute_script(f"return {meter[:-6]}?.offsetParent === null"))
@@ -89,8 +90,9 @@ async def test_a_refused_host_has_three_answers(
         ("alice", "github.com:443", "The operator always allows github.com:443.")
     ]
     hive.ledger.refuse("alice", "github.com", state=EgressState.ALLOWED)
-    await browser.sees("#refused .empty", "No agent waits for a host.")
+    await browser.until_hidden("#refused")
     await browser.until_hidden("#waiting-refused")
+    await browser.sees("#waiting", "Nothing waits for you.")
     assert await browser.violations() == []
 
 

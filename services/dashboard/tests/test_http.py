@@ -43,24 +43,53 @@ async def test_a_cold_load_shows_the_agents(inside: Page) -> None:
 async def test_agents_change_crash_and_go(inside: Page) -> None:
     inside.hive.agents["bob"].become("running")
     await inside.until(lambda t: t["agents"]["bob"]["state"] == "running")
-    inside.hive.agents["bob"].Crashed("oom-kill", 9)
+    bob = inside.hive.agents["bob"]
+    bob.Crashed("oom-kill", 9)
     tables = await inside.until(lambda t: t["notices"])
-    assert [row["text"] for row in tables["notices"].values()] == [
-        "bob crashed: oom-kill, status 9."
+    assert texts(tables) == ["bob crashed (oom-kill, status 9). It is running again."]
+    bob.Crashed("oom-kill", 9)
+    bob.become("failed")
+    tables = await inside.until(lambda t: t["notices"]["crash bob"]["level"] == "bad")
+    assert texts(tables) == [
+        "bob crashed 2 times (last: oom-kill, status 9), and is not started again. "
+        "Look at its log, then start it."
     ]
+    end_job(inside, "bob", "start", "done")
+    await inside.until(lambda t: not t["notices"])
+    bob.Crashed("success", 0)
+    tables = await inside.until(lambda t: t["notices"])
+    assert texts(tables) == ["bob was powered off, but not by the hive. It is failed."]
     inside.buses["lifecycle"].unexport(names.agent_path("bob"))
-    await inside.until(lambda t: "bob" not in t["agents"])
+    await inside.until(lambda t: "bob" not in t["agents"] and not t["notices"])
 
 
-async def test_jobs_are_shown_and_failures_stay(inside: Page) -> None:
+def texts(tables: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the texts of the notices."""
+    return [row["text"] for row in tables["notices"].values()]
+
+
+def end_job(inside: Page, agent: str, verb: str, result: str, note: str = "") -> None:
+    """End a job that the dashboard may not have seen."""
+    inside.hive.lifecycle.JobRemoved(1, names.job_path(1), agent, verb, result, note)
+
+
+async def test_jobs_are_shown_and_failures_stay_until_it_works(inside: Page) -> None:
     lifecycle, job = inside.hive.lifecycle, names.job_path(1)
     lifecycle.JobNew(1, job, "carol", "spawn")
     await inside.until(lambda t: t["jobs"].get(job) == {"agent": "carol", "verb": "spawn"})
-    lifecycle.JobRemoved(1, job, "carol", "spawn", "failed", "No space left.\nfetched\nlost")
+    end_job(inside, "carol", "spawn", "failed", "No space left.\nfetched\nlost")
     tables = await inside.until(lambda t: not t["jobs"] and t["notices"])
-    assert [row["text"] for row in tables["notices"].values()] == [
-        "Could not spawn carol: No space left."
-    ]
+    assert texts(tables) == ["Could not spawn carol: No space left."]
+    end_job(inside, "bob", "rebuild", "failed", "No space left")
+    end_job(inside, "bob", "rebuild", "failed", "No space left")
+    end_job(inside, "bob", "sleep", "done")
+    tables = await inside.until(lambda t: len(t["notices"]) == 2)
+    assert texts(tables)[1] == "Could not rebuild bob: No space left. It is stopped now."
+    inside.hive.agents["bob"].become("running")
+    await inside.until(lambda t: texts(t)[1].endswith("It is running now."))
+    end_job(inside, "bob", "restart", "done")
+    end_job(inside, "carol", "spawn", "done")
+    await inside.until(lambda t: not t["notices"])
 
 
 async def test_messages_arrive_change_state_and_are_bounded(inside: Page) -> None:
@@ -172,12 +201,36 @@ async def test_dead_letters_are_kept_requeued_and_dropped(inside: Page) -> None:
     assert broker.message(second).state == MessageState.DROPPED
 
 
-@pytest.mark.parametrize(("verb", "call"), [("start", "start"), ("kill", "stop"), ("restart",) * 2])
-async def test_the_agents_buttons(inside: Page, verb: str, call: str) -> None:
+@pytest.mark.parametrize(
+    "verb", ["start", "kill", "restart", "rebuild", "update", "pause", "resume"]
+)
+async def test_the_agents_buttons(inside: Page, verb: str) -> None:
     assert (await inside.post(f"/api/agents/alice/{verb}"))[0] == 200
-    assert inside.hive.agents["alice"].calls == [call]
+    assert inside.hive.agents["alice"].calls == ["stop" if verb == "kill" else verb]
     assert (await inside.post(f"/api/agents/zed/{verb}"))[0] in (404, 500)
     assert (await inside.post(f"/api/agents/..%2fx/{verb}"))[0] == 404
+
+
+async def test_an_agent_is_limited_held_no_more_and_destroyed(inside: Page) -> None:
+    hive, alice = inside.hive, "/api/agents/alice"
+    limits = {"memory_max": "2G", "cpu_quota": "150%", "tasks_max": "max", "io_weight": "default"}
+    assert (await inside.post(f"{alice}/limits", limits))[0] == 200
+    assert hive.agents["alice"].limits == [
+        {"memory_max": 2 * 2**30, "cpu_quota": 150, "tasks_max": "max", "io_weight": "default"}
+    ]
+    status, answer = await inside.post(f"{alice}/limits", {"memory_max": "much"})
+    assert (status, "'much' is not a limit" in answer["error"]) == (400, True)
+    assert (await inside.post(f"{alice}/limits", {"memory": "2G"}))[0] == 400
+    assert (await inside.post(f"{alice}/budget", {"day": 5_000_000, "week_tokens": 0}))[0] == 200
+    assert hive.ledger.set == [("agent", "alice", {"day": 5_000_000, "week_tokens": 0})]
+    assert (await inside.post(f"{alice}/budget", {"day": -1}))[0] == 400
+    assert (await inside.post(f"{alice}/unhold"))[0] == 200
+    assert hive.broker.unheld == ["alice"]
+    assert (await inside.post(f"{alice}/destroy", {"name": "bob"}))[0] == 400
+    assert hive.lifecycle.destroyed == []
+    assert (await inside.post(f"{alice}/destroy", {"name": "alice"}))[0] == 200
+    assert (await inside.post(f"{alice}/destroy", {"name": "alice", "purge": True}))[0] == 200
+    assert hive.lifecycle.destroyed == [("alice", False), ("alice", True)]
 
 
 async def test_the_details_of_one_agent(inside: Page) -> None:

@@ -140,7 +140,7 @@ async def test_its_cookies_lock_nobody_out(
     await browser.open(other_port.url)
     assert len(other_port.headers[-1]["Cookie"]) > 500_000
     await browser.open_live(page.url)
-    await browser.click("tr[data-key=bob] [data-verb=start]")
+    await browser.choose("tr[data-key=bob]", "start")
     await browser.until(lambda _: page.hive.agents["bob"].calls == ["start"])
     await browser.open(f"{page.url}/agents/alice")
     await browser.sees("#agent .state", "running")

@@ -122,10 +122,12 @@ class Shift(NamedTuple):
 
 
 SHIFTS = {
-    "a question above the requests": Shift(
+    "a notice above what waits": Shift(
         "/",
         FIRST,
-        lambda hive: hive.broker.ask("bob", "operator", "And then?"),
+        lambda hive: hive.lifecycle.JobRemoved(
+            9, names.job_path(9), "bob", "deploy", "failed", "No."
+        ),
         lambda hive: hive.approvals.calls == [("approve", 1)],
     ),
     "a question before another": Shift(
@@ -136,8 +138,8 @@ SHIFTS = {
     ),
     "an agent before another": Shift(
         "/",
-        "tr[data-key=bob] [data-verb=start]",
-        lambda hive: hive.lifecycle.JobNew(9, names.job_path(9), "aaron", "spawn"),
+        "#trouble [data-key=bob] [data-verb=start]",
+        lambda hive: hive.agents["alice"].become("failed"),
         lambda hive: hive.agents["bob"].calls == ["start"],
     ),
     "a dead letter before another": Shift(
@@ -169,6 +171,7 @@ async def test_a_control_that_has_just_moved_does_not_act(
 ) -> None:
     hive, (path, control, shift, done) = page.hive, SHIFTS[name]
     hive.approvals.ask("alice", "more", "apply")
+    hive.agents["bob"].become("failed")
     for asker in ("alice", "bob"):
         hive.broker.ask(asker, "operator", "Go on?", "yes", "no")
         hive.broker.park(hive.broker.add(asker, "manager", "lost"))

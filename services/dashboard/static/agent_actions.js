@@ -1,0 +1,182 @@
+// What the operator can do to an agent, for menus and buttons: which actions apply now, those that ask
+// first, and those that need values.
+
+import { post } from "./api.js";
+import { budgetsOf } from "./budgets.js";
+import { ask, askFor } from "./confirm.js";
+import { bytes } from "./text.js";
+
+/** The states of a container that runs, or begins to. */
+const UP = new Set(["running", "starting", "paused"]);
+/** The turn states in which work would be lost. */
+const WORKING = new Set(["thinking", "compacting", "waiting"]);
+/** A turn may also wait in `rate-limited` and `error` for its next try; without one, the harness refuses. */
+const CANCELLABLE = new Set([...WORKING, "rate-limited", "error"]);
+
+const isUp = ({ state }) => UP.has(state);
+const isStill = ({ state }) => !UP.has(state);
+/** Return whether an agent works on something. */
+export const isWorking = (agent) => WORKING.has(agent.turn_state);
+
+/** Lifecycle's changes, with the names of their buttons. */
+export const VERBS = [
+  { verb: "start", label: "Start", fits: isStill },
+  { verb: "kill", label: "Stop", fits: (agent) => isUp(agent) || agent.state === "sleeping" },
+  { verb: "restart", label: "Restart", fits: isUp },
+  { verb: "rebuild", label: "Rebuild", fits: () => true },
+  { verb: "update", label: "Update", fits: () => true },
+  { verb: "pause", label: "Pause", fits: ({ state }) => state === "running" },
+  { verb: "resume", label: "Resume", fits: ({ state }) => state === "paused" },
+];
+
+const LOSSES = {
+  kill: ["Stop", "Its turn ends here, and it stays stopped until you start it."],
+  restart: ["Restart", "Its turn is cut off."],
+  rebuild: ["Rebuild", "If something needs a repair, its turn may be cut off."],
+};
+
+const path = (name) => `/api/agents/${encodeURIComponent(name)}`;
+
+/** Change an agent. A change that ends a turn, and the end of the manager, ask first; return whether it was done. */
+export async function change(agent, verb) {
+  const [word, sentence] = LOSSES[verb] ?? [];
+  const reasons = [];
+  if (isWorking(agent)) reasons.push(`${agent.name} is working (${agent.turn_state}).`, sentence);
+  if (agent.name === "manager" && verb === "kill") reasons.push("Without the manager, nobody leads the other agents.");
+  if (word && reasons.length > 0) {
+    if (!(await ask(`${word} ${agent.name}?`, reasons.join(" "), { verb: `${word} ${agent.name}` }))) return false;
+  }
+  await post(`${path(agent.name)}/${verb}`);
+  return true;
+}
+
+/** Let an agent's messages be delivered again. */
+export const unhold = ({ name }) => post(`${path(name)}/unhold`);
+
+/** Interrupt an agent's turn. */
+export const cancelTurn = ({ name }) => post(`${path(name)}/cancel`);
+
+/** End an agent, and its data if `purge`, once its name was typed. */
+export async function destroy({ name }, purge) {
+  const title = purge ? `Delete ${name} and its data?` : `Destroy ${name}?`;
+  const sentence = purge
+    ? "Its container, its files and its configuration's history on this host are deleted. Nobody can bring them back."
+    : "Its container ends, and nobody can write to it. Its data are kept: spawning the same name revives it.";
+  const verb = purge ? "Delete for good" : "Destroy";
+  if (await ask(title, sentence, { verb, typed: name })) await post(`${path(name)}/destroy`, { name, purge });
+}
+
+const AMOUNTS = [
+  ["memory_max", "Memory, at most", bytes, "512M or 4G"],
+  ["memory_high", "Memory, slowed down above", bytes, "512M or 4G"],
+  ["cpu_quota", "Processor", (value) => `${value}%`, "200% is two processors"],
+  ["cpu_weight", "Processor, share", String, "1 to 10000"],
+  ["io_weight", "Disk access, share", String, "1 to 10000"],
+  ["tasks_max", "Processes", String, "a number"],
+  ["disk_max", "Disk space", bytes, "16G"],
+];
+
+/** Ask for an agent's limits on the host, and set those that were typed. */
+export const setLimits = ({ name, resources = {} }) =>
+  askFor(
+    `Limits of ${name}`,
+    "A line that stays empty changes nothing. `max` is no limit; `default` is the limit of the configuration.",
+    {
+      verb: "Set limits",
+      fields: AMOUNTS.map(([key, label, show, hint]) => ({
+        name: key,
+        label,
+        placeholder: resources[key] === undefined ? "no limit" : `now ${show(resources[key])}`,
+        hint,
+      })),
+      submit: (values) => {
+        const typed = Object.entries(values).filter(([, value]) => value !== "");
+        if (typed.length === 0) throw new Error("Type at least one limit.");
+        return post(`${path(name)}/limits`, Object.fromEntries(typed));
+      },
+    },
+  );
+
+const PERIODS = [
+  ["day", "a day"],
+  ["week", "a week"],
+  ["total", "in total"],
+];
+const MILLION = 1_000_000;
+const UNITS = { k: 1e3, M: 1e6, G: 1e9 };
+
+/** Ask for the limits of an agent's cost, and set those that were changed. */
+export function setBudget(mirror, { name }) {
+  const known = new Map(budgetsOf(mirror, "agent", name).map((budget) => [budget.period, budget]));
+  const before = {};
+  const fields = PERIODS.flatMap(([period, words]) => {
+    const { limit = 0, raised = 0, limit_tokens: tokens = 0, raised_tokens: more = 0 } = known.get(period) ?? {};
+    before[period] = limit ? String((limit - raised) / MILLION) : "";
+    before[`${period}_tokens`] = tokens ? String(tokens - more) : "";
+    return [
+      { name: period, label: `Dollars ${words}`, value: before[period], placeholder: "no limit" },
+      { name: `${period}_tokens`, label: `Tokens ${words}`, value: before[`${period}_tokens`], placeholder: "no limit, such as 500k" },
+    ];
+  });
+  return askFor(
+    `Budget of ${name}`,
+    "At 80 % you are warned; at the limit the agent is held, and you are asked. An empty line is no limit.",
+    {
+      verb: "Set budget",
+      fields,
+      submit: (values) => {
+        const limits = {};
+        for (const [key, typed] of Object.entries(values))
+          if (typed !== before[key]) limits[key] = key.endsWith("_tokens") ? tokensOf(typed) : dollarsOf(typed);
+        if (Object.keys(limits).length === 0) throw new Error("Nothing was changed.");
+        return post(`${path(name)}/budget`, limits);
+      },
+    },
+  );
+}
+
+function dollarsOf(typed) {
+  if (typed === "") return 0;
+  const match = /^\$?(\d{1,8})(?:\.(\d{1,6}))?$/u.exec(typed);
+  const amount = match ? Number(match[1]) * MILLION + Number((match[2] ?? "").padEnd(6, "0")) : 0;
+  if (!amount) throw new Error(`“${typed}” is not a limit: give dollars such as 5 or 2.50, or nothing.`);
+  return amount;
+}
+
+function tokensOf(typed) {
+  if (typed === "") return 0;
+  const match = /^(\d{1,15})([kMG]?)$/u.exec(typed);
+  const amount = match ? Number(match[1]) * (UNITS[match[2]] ?? 1) : 0;
+  if (!amount || amount > 1e15) throw new Error(`“${typed}” is not a limit: give tokens such as 500k or 2M, or nothing.`);
+  return amount;
+}
+
+/**
+ * Return the groups of a menu with all that applies to an agent now.
+ * @param run called with an action, which it carries out and whose error it shows
+ * @param writeTo called with a name to write to; without it, there is no such item
+ */
+export function actionsOf(mirror, agent, job, run, { writeTo, watch = true } = {}) {
+  const { name } = agent;
+  const act = (label, action, more = {}) => ({ label, run: () => run(action), ...more });
+  const first = [];
+  if (writeTo) first.push({ label: `Write to ${name}`, verb: "write", run: () => writeTo(name) });
+  if (watch) first.push({ label: "Watch", verb: "watch", href: `/agents/${name}` });
+  if (CANCELLABLE.has(agent.turn_state)) first.push(act("Cancel turn", () => cancelTurn(agent), { verb: "cancel" }));
+  if (agent.turn_state === "held") first.push(act("Unhold", () => unhold(agent), { verb: "unhold" }));
+  const verbs = job ? [] : VERBS.filter(({ fits }) => fits(agent));
+  return [
+    first,
+    verbs.map(({ verb, label }) => act(label, () => change(agent, verb), { verb })),
+    [
+      act("Limits…", () => setLimits(agent), { verb: "limits" }),
+      act("Budget…", () => setBudget(mirror, agent), { verb: "budget" }),
+    ],
+    job
+      ? []
+      : [
+          act("Destroy…", () => destroy(agent, false), { verb: "destroy", bad: true }),
+          act("Purge…", () => destroy(agent, true), { verb: "purge", bad: true }),
+        ],
+  ];
+}

@@ -1,0 +1,241 @@
+// The band at the top of the main page: everything that waits for the operator, each with its action.
+
+import { cancelTurn, change, setBudget, unhold } from "./agent_actions.js";
+import { ActionErrors } from "./agent_controls.js";
+import { needOf, turnWords } from "./agent_order.js";
+import { post } from "./api.js";
+import { renderApprovals } from "./approvals.js";
+import { exhausted } from "./budgets.js";
+import { el, keyed, setText, showError } from "./dom.js";
+import { renderRefused } from "./egress.js";
+import { Pace } from "./pace.js";
+import { renderQuestions } from "./questions.js";
+import { moment, plural, putText, putTime, textOf } from "./text.js";
+import { waitingRows } from "./waiting_counts.js";
+
+/** The messages of a kind that are shown; the message flow has all of them. */
+const MAX_SHOWN = 5;
+/** The tables whose changes move the cards, and those of which common.js keeps the pace already. */
+const MOVING = ["agents", "jobs", "budgets", "messages"];
+const PACED = ["approvals", "questions", "egress", "services"];
+const SERVICES = ["approvals", "broker", "ledger", "lifecycle"];
+
+const section = document.getElementById("waiting");
+const quiet = section.querySelector(":scope > .quiet");
+const part = (id) => document.getElementById(id);
+
+const KINDS = [
+  ["approvals", "approval"],
+  ["questions", "question"],
+  ["refused", "refused host"],
+  ["agents", "agent", "trouble"],
+  ["dead", "dead letter"],
+  ["messages", "unread message", "unread"],
+];
+
+const agentErrors = new ActionErrors(part("trouble").querySelector(".error"));
+
+/** Shows what waits. */
+export class Waiting {
+  #mirror;
+  #show;
+  #reply;
+  #changed = new Set(); // the tables that have changed since the last rendering
+  #pace = new Pace(() => this.#render());
+
+  /**
+   * @param show called with "inbox" or "dead" to show these messages in the flow
+   * @param reply called with a message to reply to
+   */
+  constructor(mirror, { show, reply }) {
+    this.#mirror = mirror;
+    this.#show = show;
+    this.#reply = reply;
+    for (const [id, view] of [["unread", "inbox"], ["dead", "dead"]])
+      part(id).querySelector(".all").addEventListener("click", () => show(view));
+    part("waiting-messages").addEventListener("click", () => show("inbox"));
+    part("waiting-dead").addEventListener("click", () => show("dead"));
+  }
+
+  /** Show the changes of tables: soon, because agents can change these tables all the time. */
+  changed(tables) {
+    for (const table of tables) this.#changed.add(table);
+    if (tables.size > 1 || PACED.some((table) => tables.has(table))) this.#render();
+    else if (MOVING.some((table) => tables.has(table))) this.#pace.want();
+  }
+
+  #render() {
+    const mirror = this.#mirror;
+    const tables = new Set(this.#changed);
+    this.#changed.clear();
+    const changed = (...names) => names.some((name) => tables.has(name));
+    if (changed("questions", "services")) renderQuestions(mirror);
+    if (changed("egress", "services")) renderRefused(mirror, part("refused"));
+    if (changed("approvals", "services")) renderApprovals(mirror);
+    const rows = waitingRows(mirror);
+    if (changed("agents", "jobs", "budgets", "services")) this.#renderAgents(rows.agents);
+    if (changed("messages", "services")) {
+      this.#renderMessages("dead", rows.dead);
+      this.#renderMessages("unread", rows.messages);
+    }
+    let total = 0;
+    for (const [kind, noun, id = kind] of KINDS) {
+      const count = rows[kind].length;
+      total += count;
+      const isAway = part(id).querySelector(".away:not([hidden])") !== null;
+      part(id).hidden = count === 0 && !isAway && part(id).querySelector("li") === null;
+      const link = part(`waiting-${kind}`);
+      link.hidden = count === 0;
+      setText(link, count ? plural(count, noun) : "");
+    }
+    section.classList.toggle("some", total > 0);
+    quiet.hidden = total > 0;
+    const away = SERVICES.filter((name) => mirror.tables.services[name]?.available !== true);
+    setText(
+      quiet,
+      away.length === 0
+        ? "Nothing waits for you."
+        : `Nothing is known to wait for you: ${away.join(", ")} ${away.length > 1 ? "do" : "does"} not answer.`,
+    );
+  }
+
+  #renderAgents(agents) {
+    const mirror = this.#mirror;
+    const jobs = new Map(mirror.rows("jobs").map((job) => [job.agent, job]));
+    for (const agent of mirror.rows("agents")) agentErrors.update(agent.name, agent, jobs.get(agent.name));
+    keyed(
+      part("trouble").querySelector("ul"),
+      agents,
+      ({ name }) => name,
+      (agent) => this.#makeAgent(agent),
+      (item, agent) => {
+        for (const button of item.querySelectorAll("button")) button.disabled = jobs.has(agent.name);
+        const line = item.querySelector(".reason");
+        putText(line, reasonOf(agent));
+        line.hidden = line.textContent === "";
+      },
+      (agent) => `${needOf(agent)} ${agent.since} ${agent.turn_since} ${exhausted(mirror, agent.name).length > 0}`,
+    );
+  }
+
+  #makeAgent(agent) {
+    const { name } = agent;
+    const need = needOf(agent);
+    const since = el("time");
+    putTime(since, need === "failed" ? agent.since : agent.turn_since);
+    const act = (label, action, className = "") => {
+      const button = el("button", { type: "button", className, data: { verb: label.toLowerCase().replace(/\W+/gu, "-") } }, label);
+      button.setAttribute("aria-label", `${label.replace("…", "")}: ${name}`);
+      button.addEventListener("click", () => agentErrors.run(agent, action));
+      return button;
+    };
+    const link = (label, hash = "") => {
+      const node = el("a", { className: "button", href: `/agents/${name}${hash}` }, label);
+      node.setAttribute("aria-label", `${label.replace("…", "")}: ${name}`);
+      return node;
+    };
+    const acts = {
+      failed: () => [act("Start", () => change(agent, "start"), "primary"), link("Look at it")],
+      "needs-login": () => [link("Log in…", "#login"), act("Stop", () => change(agent, "kill"))],
+      error: () => [link("Look at it"), act("Cancel turn", () => cancelTurn(agent)), act("Rebuild", () => change(agent, "rebuild"))],
+      held: () =>
+        exhausted(this.#mirror, name).length > 0
+          ? [act("Budget…", () => setBudget(this.#mirror, agent), "primary"), link("Look at it")]
+          : [act("Unhold", () => unhold(agent), "primary"), link("Look at it")],
+    };
+    return el(
+      "li",
+      { className: "agent", data: { state: need } },
+      el(
+        "p",
+        { className: "what" },
+        el("a", { className: "name", href: `/agents/${name}` }, name),
+        " ",
+        el("span", { className: "badge" }, turnWords(need)),
+        el("span", { className: "by" }, " since ", since),
+      ),
+      el("p", { className: "reason", dir: "auto", hidden: true }),
+      el("div", { className: "buttons" }, ...acts[need]()),
+    );
+  }
+
+  #renderMessages(id, messages) {
+    const here = part(id);
+    const error = here.querySelector(".error");
+    keyed(
+      here.querySelector("ul"),
+      messages.slice(0, MAX_SHOWN),
+      (message) => message.id,
+      (message) => this.#makeMessage(message, id === "dead", error),
+      () => {},
+      (message) => `${message.state} ${message.at}`,
+    );
+    const more = here.querySelector(".all");
+    more.hidden = messages.length <= MAX_SHOWN;
+    setText(more, `Show all ${messages.length}`);
+  }
+
+  #makeMessage(message, isDead, error) {
+    const at = el("time");
+    putTime(at, message.at, moment(message.at));
+    const act = (verb, label, className = "") => {
+      const button = el("button", { type: "button", className, data: { verb } }, label);
+      button.setAttribute("aria-label", `${label}: ${message.from}, ${message.id}`);
+      button.addEventListener("click", () => settle(message, verb, button, error));
+      return button;
+    };
+    const buttons = isDead ? [act("requeue", "Requeue"), act("drop", "Drop")] : [act("read", "Mark as read")];
+    if (!isDead && message.from !== "system") {
+      const reply = el("button", { type: "button", className: "answer" }, "Reply");
+      reply.setAttribute("aria-label", `Reply to ${message.from}, ${message.id}`);
+      reply.addEventListener("click", () => this.#reply(message));
+      buttons.unshift(reply);
+    }
+    const excerpt = el("p", { className: "excerpt", dir: "auto" });
+    putText(excerpt, message.body);
+    const why = el("p", { className: "by why", dir: "auto", hidden: !isDead || !textOf(message.reason ?? "") });
+    putText(why, message.reason ?? "");
+    const open = el("button", { type: "button", className: "quiet" }, "Open");
+    open.setAttribute("aria-label", `Open the message ${message.id} of ${message.from}`);
+    open.addEventListener("click", () => {
+      this.#show(isDead ? "dead" : "inbox");
+      const shown = part(`message-${message.id}`);
+      shown?.scrollIntoView({ block: "center" });
+      shown?.querySelector("button")?.focus({ preventScroll: true });
+    });
+    const to = isDead ? ` → ${message.to}` : "";
+    return el(
+      "li",
+      { className: "letter" },
+      el("p", { className: "what" }, el("strong", {}, message.from), to, el("span", { className: "by" }, " ", at)),
+      excerpt,
+      why,
+      el("div", { className: "buttons" }, ...buttons, open),
+    );
+  }
+}
+
+function reasonOf(agent) {
+  const parts = [agent.turn_reason ?? ""].flat();
+  if (agent.turn_until) parts.push(` · until ${moment(agent.turn_until)}`);
+  return parts;
+}
+
+async function settle(message, verb, button, error) {
+  showError(error);
+  button.disabled = true;
+  try {
+    await post(`/api/messages/${message.id}/${verb}`);
+  } catch (failure) {
+    showError(error, failure.message);
+    button.disabled = false;
+  }
+}
+
+/** Move the focus to the first control of what waits; return whether there is one. */
+export function focusWaiting() {
+  const first = section.querySelector("li :is(button, a, input, textarea, summary):not(:disabled)");
+  first?.focus();
+  first?.scrollIntoView({ block: "nearest" });
+  return Boolean(first);
+}
