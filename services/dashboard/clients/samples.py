@@ -51,7 +51,7 @@ class Samples:
         """Note the agents of which something was heard."""
         if table in (Table.AGENTS, Table.COSTS):
             for name in keys:
-                self._wanted[name] = self._next.get(name, 0.0)
+                self._wanted[name] = self._next.get(name, 0.0) if self._runs(name) else 0.0
         if table in (Table.AGENTS, Table.MESSAGES):
             self._depths_wanted = True
         if table in (Table.AGENTS, Table.COSTS, Table.MESSAGES, Table.SERVICES):
@@ -86,6 +86,10 @@ class Samples:
         row = self._tables.rows(Table.SERVICES).get(service)
         return row is not None and bool(row["available"])
 
+    def _runs(self, name: str) -> bool:
+        row = self._tables.rows(Table.AGENTS).get(name)
+        return row is not None and row["state"] in SAMPLED
+
     async def _ask(self, now: float) -> None:
         if self._answers("lifecycle"):
             names = [name for name, due in self._wanted.items() if due <= now]
@@ -100,8 +104,7 @@ class Samples:
                 self._state.replace_queues(depths)
 
     async def _sample(self, name: str, now: float) -> None:
-        row = self._tables.rows(Table.AGENTS).get(name)
-        if row is None or row["state"] not in SAMPLED:
+        if not self._runs(name):
             self._next.pop(name, None)
             self._state.drop_samples(name)
             return

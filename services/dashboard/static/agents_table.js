@@ -228,6 +228,7 @@ function updateRow(row, { agent, job, cost, budget, queue, sample, loop, group }
   const commit = row.querySelector(".commit");
   setText(commit, agent.deployed_commit ? agent.deployed_commit.slice(0, 7) : "");
   commit.title = agent.deployed_commit ? `Deployed: ${agent.deployed_commit}` : "";
+  row.querySelector(".name").title = commit.title;
 }
 
 /** Show the one state that matters: of the job, else of the container, else of the turn. */

@@ -68,7 +68,7 @@ async def test_what_waits_is_at_the_top_with_its_action(
     assert await browser.overflow() == 0
     top = "document.querySelector('#waiting li').getBoundingClientRect()"
     assert await browser.value(f"{top}.bottom") < 740
-    scroller = "getComputedStyle(document.querySelector('#waiting .groups')).overflowY"
+    scroller = "getComputedStyle(document.querySelector('#waiting .scroll')).overflowY"
     assert await browser.value(scroller) == "visible"
 
 
@@ -124,10 +124,11 @@ async def test_a_row_says_how_an_agent_is_and_its_menu_acts(
     await browser.choose(row, "resume")
     await browser.sees(f"{row} .state", "idle")
 
+    failure = "document.querySelector('dialog .error').textContent.slice(0, 33)"
+    wrong = "memory_max: 'much' is not a limit"
     await browser.choose(row, "limits")
     await browser.type("dialog [name=memory_max]", "much")
-    await browser.until(lambda d: press_yes(d))
-    await browser.sees("dialog .error", "'much' is not a limit")
+    await browser.until(lambda d: press_yes(d) and d.execute_script(f"return {failure}") == wrong)
     await browser.type("dialog [name=memory_max]", *[Keys.BACKSPACE] * 4, "4G")
     await browser.until(lambda d: press_yes(d) and alice.limits == [{"memory_max": 4 * 2**30}])
     await browser.until_count("dialog", 0)
@@ -230,11 +231,25 @@ async def test_a_page_without_a_connection_does_not_show_the_past_as_the_present
 ) -> None:
     await log_in()
     await browser.sees("tr[data-key=alice] .state", "idle")
-    await browser.do(lambda d: d.set_network_conditions(offline=True, latency=0, throughput=0))
+    enable = {"cmd": "Network.enable", "params": {}}
+    await browser.do(lambda d: d.execute("executeCdpCommand", enable))
+    await browser.do(lambda d: d.execute("executeCdpCommand", offline(True)))
     page.dashboard.drain()
     await browser.sees("#notices", "The dashboard has not answered since")
     await browser.until_count("body.outdated", 1)
-    await browser.do(lambda d: d.delete_network_conditions())
+    await browser.do(lambda d: d.execute("executeCdpCommand", offline(False)))
+    await browser.until_count("body.outdated", 0)
+
+
+def offline(is_offline: bool) -> dict[str, object]:
+    """Return the command that takes the network from the browser, or gives it back."""
+    parameters = {
+        "offline": is_offline,
+        "latency": 0,
+        "downloadThroughput": -1,
+        "uploadThroughput": -1,
+    }
+    return {"cmd": "Network.emulateNetworkConditions", "params": parameters}
 
 
 async def test_the_load_is_that_between_two_events(page: Page) -> None:
