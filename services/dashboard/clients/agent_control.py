@@ -1,4 +1,4 @@
-"""What the operator does to an agent's container and to its limits, as calls of the services."""
+"""The operator's changes of an agent's container and of its limits, as calls of the services."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final

@@ -27,7 +27,7 @@ EPISODE_US: Final = 600_000_000
 
 
 class Topic(StrEnum):
-    """What a notice is about; an agent has one notice of each."""
+    """The subject of a notice; an agent has one notice of each."""
 
     CRASH = "crash"
     """Its container ended without having been stopped."""
@@ -40,7 +40,7 @@ class Topic(StrEnum):
 
 
 class Level(StrEnum):
-    """How bad the present is."""
+    """The gravity of the present."""
 
     BAD = "bad"
     NOTE = "note"
@@ -56,7 +56,7 @@ REPAIRS: Final = frozenset(JobVerb) - {JobVerb.SLEEP}
 
 @dataclass(frozen=True)
 class Notice:
-    """What has happened, from which the text for the present state is made."""
+    """An event, from which the text for the present state is made."""
 
     agent: str
     topic: Topic
