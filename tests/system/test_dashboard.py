@@ -207,7 +207,7 @@ def test_a_restart_logs_nobody_out(swarm: Hive, page: Page) -> None:
 
 def test_a_turn_is_shown_as_it_happens_and_kept(swarm: Hive, page: Page) -> None:
     """The dashboard reaches the socket of a real harness, from its own sandbox."""
-    items = (event for event in page.events("?agent=alice") if "tail" in event)
+    items = (event for event in page.events("?tail=alice") if "tail" in event)
     assert next(item for item in items if item["tail"] == "begin")["state"]["state"] != "unknown"
     swarm.hivectl("send", "alice", "note seen on the page")
     seen: list[dict[str, Any]] = []

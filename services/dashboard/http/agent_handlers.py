@@ -18,6 +18,9 @@ from wire.turn_export import Form
 
 MAX_NUMBER = 2**53 - 1
 
+MAX_TAILS = 32
+"""The tails of one event stream, which all tabs of a browser share."""
+
 
 class AgentHandlers:
     """The handlers of the paths below `/api/agents/NAME` that concern its turns."""
@@ -51,13 +54,20 @@ class AgentHandlers:
             web.post(agent + "/{setting:model|effort}", self.set),
         ]
 
-    def tail(self, request: web.Request) -> AsyncGenerator[Row, None] | None:
-        """Return the tail that a request for changes names with `agent` and `after`, or None."""
-        name = request.query.get("agent")
-        if name is None:
-            return None
-        agent_path(name)
-        return self._tails.follow(name, _number(request, "after"))
+    def tails(self, request: web.Request) -> dict[str, AsyncGenerator[Row, None]]:
+        """Return the tails that a request for changes names: `tail=NAME` or `tail=NAME:SEQ`.
+
+        Raises:
+            InvalidArgument: SEQ is not the number of an event, or there are too many tails.
+        """
+        wanted: dict[str, int | None] = {}
+        for one in request.query.getall("tail", []):
+            name, colon, after = one.partition(":")
+            agent_path(name)
+            wanted[name] = _checked("tail", after) if colon else None
+        if len(wanted) > MAX_TAILS:
+            raise InvalidArgument(f"There are {len(wanted)} tails; a stream has {MAX_TAILS}.")
+        return {name: self._tails.follow(name, after) for name, after in wanted.items()}
 
     async def events(self, request: web.Request) -> web.Response:
         """Answer with events before `before` or after `after`, of the turn `turn` or of all."""
@@ -159,8 +169,10 @@ def _number(request: web.Request, key: str) -> int | None:
         InvalidArgument: it is not a number that an event or a turn can have.
     """
     value = request.query.get(key)
-    if value is None:
-        return None
+    return None if value is None else _checked(key, value)
+
+
+def _checked(key: str, value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) < 16 and int(value) <= MAX_NUMBER):
         raise InvalidArgument(f"{key}={value[:32]!r} is not a number from 0 to {MAX_NUMBER}.")
     return int(value)

@@ -2,13 +2,14 @@
 
 from aiohttp import web
 
+from services.dashboard.http import pages
 from wire.text.escaping import prose
 
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        "img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; "
-        "require-trusted-types-for 'script'; trusted-types 'none'"
+        "img-src 'self'; worker-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+        "base-uri 'none'; require-trusted-types-for 'script'; trusted-types hyperhive-worker"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -40,6 +41,12 @@ def refusal(status: int, sentence: str, name: str = "AccessDenied") -> web.Respo
     """
     body = {"error": prose(sentence), "name": f"org.hyperhive.Error.{name}"}
     return web.json_response(body, status=status)
+
+
+def page_refusal(status: int, sentence: str, name: str = "AccessDenied") -> web.Response:
+    """Return an error as a page, for somebody who has opened an address; `name` is not shown."""
+    body = pages.error(prose(sentence))
+    return web.Response(text=body, status=status, content_type="text/html", charset="utf-8")
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from typing import Final
 
 from aiohttp import web
 
@@ -12,7 +13,9 @@ from services.dashboard.state.event_log import Entry, EventLog
 from services.dashboard.state.tables import Row
 from wire.errors import LimitExceeded
 
-MAX_STREAMS = 64
+MAX_STREAMS = 256
+"""A browser has one for all of its tabs; one without shared workers has one for each tab."""
+
 WRITE_SECONDS = 20.0
 """A page that reads nothing for so long is disconnected; its browser connects again by itself."""
 
@@ -23,6 +26,8 @@ FAILED = (
     "The dashboard could not read this agent's events. Run `journalctl -u hive-dashboard` to see "
     "why."
 )
+
+NO_TAILS: Final[Mapping[str, AsyncGenerator[Row, None]]] = {}
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +49,7 @@ class EventStreams:
         request: web.Request,
         session: str,
         seconds: float,
-        tail: AsyncGenerator[Row, None] | None = None,
+        tails: Mapping[str, AsyncGenerator[Row, None]] = NO_TAILS,
     ) -> web.StreamResponse:
         """Stream changes until the page closes, the session ends or the service stops.
 
@@ -56,8 +61,8 @@ class EventStreams:
             request: the page's request.
             session: the session; `end` of this session ends the stream.
             seconds: for how long the session is still valid.
-            tail: rows that are streamed as events `tail`, too. They share the connection, because
-                browsers have only six for all pages of the dashboard.
+            tails: for each agent, rows that are streamed as events `tail`, too. They share the
+                connection, because browsers have only six for all pages of the dashboard.
 
         Raises:
             LimitExceeded: too many pages are open.
@@ -70,7 +75,7 @@ class EventStreams:
             async with end:
                 self._open[end] = session
                 await response.prepare(request)
-                await self._write_both(response, request.headers.get("Last-Event-ID", ""), tail)
+                await self._write_all(response, request.headers.get("Last-Event-ID", ""), tails)
         except* (TimeoutError, ConnectionError):
             # The page is too slow or closed, or its session has ended. Abort: a proper end of the
             # response would wait for a reader that does not read.
@@ -109,28 +114,34 @@ class EventStreams:
             if owner == session:
                 end.reschedule(now)
 
-    async def _write_both(
-        self, response: web.StreamResponse, last_id: str, tail: AsyncGenerator[Row, None] | None
+    async def _write_all(
+        self,
+        response: web.StreamResponse,
+        last_id: str,
+        tails: Mapping[str, AsyncGenerator[Row, None]],
     ) -> None:
         async with asyncio.TaskGroup() as tasks:
-            writer = tasks.create_task(self._write_tail(response, tail)) if tail else None
+            writers = [
+                tasks.create_task(self._write_tail(response, agent, tail))
+                for agent, tail in tails.items()
+            ]
             await self._write(response, last_id)
-            if writer is not None:
+            for writer in writers:
                 writer.cancel()
 
     async def _write_tail(
-        self, response: web.StreamResponse, tail: AsyncGenerator[Row, None]
+        self, response: web.StreamResponse, agent: str, tail: AsyncGenerator[Row, None]
     ) -> None:
         async with aclosing(tail):
             try:
                 async for row in tail:
-                    await self._send(response, _tail(row))
+                    await self._send(response, _tail(agent, row))
             except (ConnectionError, TimeoutError):
                 raise
             except Exception:
                 # The page of a hostile agent goes on with the hive's own tables.
                 log.exception("A tail has failed")
-                await self._send(response, _tail({"tail": "away", "reason": FAILED}))
+                await self._send(response, _tail(agent, {"tail": "away", "reason": FAILED}))
 
     async def _write(self, response: web.StreamResponse, last_id: str) -> None:
         place = self._log.seq_of(last_id)
@@ -140,7 +151,7 @@ class EventStreams:
                 place = self._log.seq
                 await self._send(response, _reset(self._log.event_id(place)))
             elif entries:
-                for batch in _batches(entries, self._log.event_id):
+                for batch in _batches(entries):
                     await self._send(response, batch)
                 place = entries[-1].seq
             else:
@@ -151,20 +162,23 @@ class EventStreams:
             await response.write(data)
 
 
-def _tail(row: Row) -> bytes:
+def _tail(agent: str, row: Row) -> bytes:
     """Return a row of a tail; it has no id, which is the number of a change in the log."""
-    return f"event: tail\ndata: {json.dumps(row, separators=(',', ':'))}\n\n".encode()
+    data = json.dumps({"of": agent, **row}, separators=(",", ":"))
+    return f"event: tail\ndata: {data}\n\n".encode()
 
 
 def _reset(event_id: str) -> bytes:
     return f"event: reset\nid: {event_id}\ndata: {{}}\n\n".encode()
 
 
-def _batches(entries: list[Entry], event_id: Callable[[int], str]) -> list[bytes]:
+def _batches(entries: list[Entry]) -> list[bytes]:
     """Return the entries as SSE text, in pieces of about MAX_BATCH bytes."""
+    if len(entries) == 1:
+        return [entries[0].data]
     batches = [bytearray()]
     for entry in entries:
         if len(batches[-1]) > MAX_BATCH:
             batches.append(bytearray())
-        batches[-1] += b"id: %b\ndata: %b\n\n" % (event_id(entry.seq).encode(), entry.data)
+        batches[-1] += entry.data
     return [bytes(batch) for batch in batches]

@@ -7,7 +7,7 @@ from aiohttp import web
 from services.dashboard.clients.actions import OperatorActions
 from services.dashboard.clients.agent_details import AgentDetails
 from services.dashboard.clients.services import agent_path
-from services.dashboard.http import bodies, pages
+from services.dashboard.http import bodies, openapi, pages
 from services.dashboard.http.agent_handlers import AgentHandlers
 from services.dashboard.http.answers import add_headers, refusal
 from services.dashboard.http.connection import METRICS, REFUSED, Reason
@@ -86,6 +86,7 @@ class Handlers:
         self._ledger = ledger
         self._logs = logs
         self._files = pages.load()
+        self._document: openapi.Json = {}
 
     def application(self) -> web.Application:
         """Return the application: middlewares, headers and routes."""
@@ -109,6 +110,7 @@ class Handlers:
                 web.get("/manifest.webmanifest", self.manifest),
                 web.get(f"{REFUSED}{{reason:{'|'.join(Reason)}}}", self.refused),
                 web.get(METRICS, self.metrics),
+                web.get("/api/openapi.json", self.openapi),
                 web.get("/api/state", self.state),
                 web.get("/api/events", self.events),
                 web.post("/api/messages", self.send),
@@ -198,17 +200,22 @@ class Handlers:
         status, name, sentence = REFUSALS[Reason(request.match_info["reason"])]
         return refusal(status, sentence, name)
 
+    async def openapi(self, request: web.Request) -> web.Response:
+        """Answer with the OpenAPI document of this interface."""
+        self._document = self._document or openapi.document(request.app)
+        return web.json_response(self._document)
+
     async def state(self, _request: web.Request) -> web.Response:
         """Answer with all tables, and the number of the last change in them."""
         return web.json_response(self._tables.snapshot())
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Stream the changes, with the tail of one agent if the page asks for it."""
+        """Stream the changes, with the tails of the agents for which the page asks."""
         return await self._streams.serve(
             request,
             self._access.session(request),
             self._access.seconds_left(request),
-            self._agents.tail(request),
+            self._agents.tails(request),
         )
 
     async def send(self, request: web.Request) -> web.Response:

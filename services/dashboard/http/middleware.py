@@ -9,10 +9,11 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from services.config import DashboardConfig
-from services.dashboard.http import pages, roles
-from services.dashboard.http.answers import STATUS, refusal
+from services.dashboard.http import roles
+from services.dashboard.http.answers import STATUS, page_refusal, refusal
 from services.dashboard.http.browsers import short_name
 from services.dashboard.http.connection import METRICS, REFUSED, SESSION_HEADER
+from services.dashboard.http.pages import is_page
 from services.dashboard.http.proxy import Proxy
 from services.dashboard.http.sessions import Login, Origin, Sessions, digest
 from wire.errors import HiveError
@@ -30,21 +31,27 @@ and its page would have the same origin. So the dashboard redirects to its own a
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every failure with a sentence; log an unexpected one and do not show it."""
+    """Answer every failure with a sentence; log an unexpected one and do not show it.
+
+    Somebody who has opened an address gets a page with the sentence; a script gets JSON.
+    """
+    refuse = page_refusal if _opens_page(request) else refusal
     try:
         return await handler(request)
     except HiveError as error:
         kind = type(error).__name__
-        return refusal(STATUS.get(kind, 500), str(error), kind)
+        return refuse(STATUS.get(kind, 500), str(error), kind)
     except web.HTTPRequestEntityTooLarge:
-        return refusal(413, "This is too long: a message has at most 1 MiB.", "LimitExceeded")
+        return refuse(413, "This is too long: a message has at most 1 MiB.", "LimitExceeded")
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return refusal(error.status, f"{error.reason}: {request.method} {request.path}", "NotFound")
+        if _opens_page(request) and error.status == 404:
+            return refuse(404, f"There is no page at {request.path[:100]}.", "NotFound")
+        return refuse(error.status, f"{error.reason}: {request.method} {request.path}", "NotFound")
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
-        return refusal(
+        return refuse(
             500, "The dashboard failed. Run `journalctl -u hive-dashboard` to see why.", "Internal"
         )
 
@@ -91,7 +98,7 @@ class AccessControl:
         """Refuse requests that another site made the browser send, or sent by DNS rebinding."""
         name, port = _name_and_port(request.host)
         if name not in self._hosts:
-            if name == LOCALHOST and request.method == "GET" and _is_page(request.path):
+            if name == LOCALHOST and request.method == "GET" and is_page(request.path):
                 return self._redirect(port, request.path_qs)
             return refusal(
                 403,
@@ -101,8 +108,8 @@ class AccessControl:
         site = request.headers.get("Sec-Fetch-Site", "same-origin")
         # Any site may link to a page; everything else is for the dashboard's own pages.
         from_elsewhere = site not in ("same-origin", "none")
-        is_page = request.method == "GET" and _is_page(request.path)
-        if (from_elsewhere and not is_page) or not self._origin_fits(request):
+        opens_page = request.method == "GET" and is_page(request.path)
+        if (from_elsewhere and not opens_page) or not self._origin_fits(request):
             return refusal(403, "Only the dashboard's own pages may send this request.")
         return await handler(request)
 
@@ -186,13 +193,12 @@ def _is_open(request: web.Request) -> bool:
     """Whether a request needs no session: a login, or a GET that says nothing about the hive."""
     if request.path == "/login" or request.path.startswith("/login/"):
         return True
-    is_file = _is_page(request.path) or request.path.startswith(("/static/", REFUSED))
+    is_file = is_page(request.path) or request.path.startswith(("/static/", REFUSED))
     return is_file and request.method in ("GET", "HEAD")
 
 
-def _is_page(path: str) -> bool:
-    """Whether other sites may link to `path`; it is a shell, which the scripts fill."""
-    return path in ("/", "/login") or path[1:] in pages.SECTIONS or path.startswith("/agents/")
+def _opens_page(request: web.Request) -> bool:
+    return request.method in ("GET", "HEAD") and is_page(request.path)
 
 
 def _name_and_port(host: str) -> tuple[str, str]:

@@ -1,6 +1,8 @@
 """The files of the pages, read once."""
 
+import hashlib
 import re
+from html import escape
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,26 @@ VENDOR: Final = Path(__file__).parents[1] / "vendor"
 SHARED: Final = re.compile(r"^ *<!-- (shared_[a-z]+\.html) -->\n", re.MULTILINE)
 """The line of a page in whose place another file stands, which several pages have in common."""
 
+VERSION: Final = 'content="VERSION"'
+"""The attribute that gets the version of the scripts: a shared worker of another version, which
+lives as long as a tab of it is open, is not used by new pages."""
+
+ERROR: Final = "error.html"
+"""The page of an error; `error` fills it."""
+
+NO_PAGES: Final = ("/api", "/static", "/metrics", "/logout", "/refused")
+"""The paths that are not pages, nor any path below them; neither are those below /login."""
+
+
+def is_page(path: str) -> bool:
+    """Return whether a path is an address that a person opens, known or not.
+
+    Other sites may link to a page. A page is a shell, which its script fills.
+    """
+    return not path.startswith("/login/") and not any(
+        path == one or path.startswith(f"{one}/") for one in NO_PAGES
+    )
+
 
 COUNTS: Final = (*map(str, range(1, 10)), "many")
 """The counts that an icon shows; `icon-3.svg` is the one for three."""
@@ -27,10 +49,11 @@ def load(directory: Path = STATIC, vendor: Path = VENDOR) -> dict[str, bytes]:
     """
     files = {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
     shared = {name: text for name, text in files.items() if name.startswith("shared_")}
+    version = f'content="{_version(files)}"'
     for name in files.keys() - shared.keys():
         if name.endswith(".html"):
             page = SHARED.sub(lambda line: shared[line[1]].decode(), files[name].decode())
-            files[name] = page.encode()
+            files[name] = page.replace(VERSION, version).encode()
     if icon := files.get("icon.svg"):
         files |= {f"icon-{count}.svg": _with_badge(icon, count) for count in COUNTS}
     served = {name: text for name, text in files.items() if name not in shared}
@@ -54,3 +77,19 @@ def _with_badge(icon: bytes, count: str) -> bytes:
         f'font-size="{size}" fill="#fff" text-anchor="middle">{sign}</text>'
     )
     return icon.replace(b"</svg>", badge.encode() + b"</svg>")
+
+
+def error(sentence: str) -> str:
+    """Return the page of an error, with a sentence in which backticks mark a command."""
+    parts = [escape(part) for part in sentence.split("`")]
+    shown = "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))
+    return _ERROR.replace("SENTENCE", shown)
+
+
+def _version(files: dict[str, bytes]) -> str:
+    """Return a text that is another one when a script has changed."""
+    scripts = (files[name] for name in sorted(files) if name.endswith(".js"))
+    return hashlib.sha256(b"\0".join(scripts)).hexdigest()[:16]
+
+
+_ERROR: Final = (STATIC / ERROR).read_text()

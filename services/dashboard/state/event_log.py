@@ -16,6 +16,7 @@ class Entry:
 
     seq: int
     data: bytes
+    """The change as Server-Sent Events have it."""
 
 
 class EventLog:
@@ -44,7 +45,8 @@ class EventLog:
     def append(self, change: Mapping[str, object]) -> None:
         """Number `change`, keep it and wake every waiting reader."""
         self.seq += 1
-        data = json.dumps({"seq": self.seq, **change}, separators=(",", ":")).encode()
+        text = json.dumps({"seq": self.seq, **change}, separators=(",", ":"))
+        data = f"id: {self.event_id(self.seq)}\ndata: {text}\n\n".encode()
         self._entries.append(Entry(self.seq, data))
         self._bytes += len(data)
         while self._bytes > self._max_bytes and len(self._entries) > 1:

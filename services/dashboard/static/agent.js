@@ -79,8 +79,7 @@ const tail = new Tail(name, section("live"), (count) => {
   section("live").querySelector(".empty").hidden = count > 0 || tail.after === null;
 });
 const mirror = openMirror(changed, {
-  tail: { query: () => `agent=${name}${tail.after === null ? "" : `&after=${tail.after}`}`, received: tailed },
-  releases: true,
+  tail: { agent: name, after: () => tail.after, received: tailed },
 });
 const prompt = new Prompt(name, () => tail.clear());
 const now = new Now(name, section("agent"), (command) => prompt.run(command));

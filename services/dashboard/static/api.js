@@ -1,13 +1,24 @@
-// Requests to the dashboard. Every failure is an Error whose message is a sentence.
+// Requests to the dashboard. Every failure is a Refusal or another Error whose message is a sentence.
 
+import { refusalIn, sentenceOf } from "./sentence.js";
 import { fetchAs } from "./session.js";
+import { tell } from "./told.js";
 
-/** Return the sentence of an error. A proxy's own error has none. */
-export async function sentenceOf(response) {
-  try {
-    return (await response.json()).error;
-  } catch {
-    return `The dashboard does not answer: ${response.status} ${response.statusText}.`;
+export { sentenceOf };
+
+const CONFLICT = 409;
+
+/** A request that the dashboard has refused; `name` is the error's name on the bus. */
+export class Refusal extends Error {
+  constructor(sentence, status, name) {
+    super(sentence);
+    this.status = status;
+    this.name = name;
+  }
+
+  /** Whether somebody else was faster, or the thing has changed meanwhile. */
+  get isConflict() {
+    return this.status === CONFLICT;
   }
 }
 
@@ -18,13 +29,29 @@ async function request(path, options, send = fetchAs) {
   } catch {
     throw new Error("The dashboard does not answer. Run `systemctl status hive-dashboard` to see why.");
   }
-  if (!response.ok) throw new Error(await sentenceOf(response));
+  if (!response.ok) {
+    const { sentence, name } = await refusalIn(response);
+    throw new Refusal(sentence, response.status, name);
+  }
   return response.json();
 }
 
 export const get = (path) => request(path);
 
 export const post = (path, body = {}) => request(path, posting(body));
+
+/**
+ * Post a decision that somebody else may take at the same time. Their decision removes the card from this
+ * page, so a conflict is also told at the bottom of the page; it is thrown as every other failure.
+ */
+export async function decide(path, body = {}) {
+  try {
+    return await post(path, body);
+  } catch (failure) {
+    if (failure.isConflict) tell(failure.message);
+    throw failure;
+  }
+}
 
 /** Log in, and return the secret of the new session and its role. */
 export const logIn = (token) => ask("/login", { token });

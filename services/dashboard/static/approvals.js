@@ -1,6 +1,6 @@
 // The approvals: open requests with buttons, and the requests that were decided last.
 
-import { post } from "./api.js";
+import { decide } from "./api.js";
 import { makeDiff } from "./diff.js";
 import { el, keyed, setText, showError } from "./dom.js";
 import { putText, putTime } from "./text.js";
@@ -104,7 +104,7 @@ async function settle({ id, commit }, verb, body, buttons) {
   showError(error);
   for (const button of buttons) button.disabled = true;
   try {
-    await post(`/api/approvals/${id}/${verb}`, { ...body, commit });
+    await decide(`/api/approvals/${id}/${verb}`, { ...body, commit });
     return true;
   } catch (failure) {
     showError(error, failure.message);

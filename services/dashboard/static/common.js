@@ -7,7 +7,7 @@ import { offerPalette } from "./palette.js";
 import { Mirror } from "./mirror.js";
 import { Pace } from "./pace.js";
 import { recall, remember } from "./remembered.js";
-import { checkRole, leave, session } from "./session.js";
+import { checkRole, leave, LEAVING, onSession, session } from "./session.js";
 import { putText, putTime, time } from "./text.js";
 import "./theme.js";
 import { showCount } from "./waiting_counts.js";
@@ -169,11 +169,14 @@ document.getElementById("logout").addEventListener("click", async () => {
   try {
     const ended = session();
     await post("/logout");
-    leave(ended);
+    leave(ended, LEAVING.loggedOut);
   } catch (failure) {
     setSentence(link, failure.message);
   }
 });
+
+// Another tab has logged out.
+onSession((secret) => secret === null && leave(null, LEAVING.elsewhere));
 
 for (const section of document.querySelectorAll(".sections a"))
   if (section.pathname === location.pathname) section.setAttribute("aria-current", "page");

@@ -4,7 +4,7 @@
 import { logIn } from "./api.js";
 import { setSentence } from "./dom.js";
 import { offerWays } from "./ways.js";
-import { checkStorage, fetchAs, keepSession, session } from "./session.js";
+import { checkStorage, keepSession, landing, onSession, session } from "./session.js";
 
 const form = document.getElementById("with-link");
 const how = document.getElementById("how");
@@ -34,7 +34,7 @@ async function enter(logInSomehow) {
     checkStorage(); // before the token is used up
     const begun = await logInSomehow();
     keepSession(begun.session, begun.role);
-    location.replace("/");
+    location.replace(landing());
   } catch (failure) {
     show(false, failure.message);
   }
@@ -49,9 +49,11 @@ form.addEventListener("submit", async (event) => {
 
 window.addEventListener("hashchange", takeToken);
 takeToken();
+// A login in one tab is good for all of them: each goes back to its page.
+onSession((secret) => secret && !token && location.replace(landing()));
 if (!token && session())
-  fetchAs("/api/session").then(
-    (response) => response.ok && location.replace("/"),
+  fetch("/api/session", { headers: { "Hyperhive-Session": session() } }).then(
+    (response) => response.ok && location.replace(landing()),
     () => {}, // the login page stays
   );
 offerWays(enter).catch(() => {}); // a link works all the same

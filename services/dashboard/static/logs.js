@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { openMirror } from "./common.js";
 import { el, keyed, setText, showError } from "./dom.js";
-import { EventStream } from "./event_stream.js";
+import { PageStream } from "./page_stream.js";
 import { moment, plural, putText, putTime, textOf } from "./text.js";
 
 const LEVELS = ["error", "error", "error", "error", "warning", "notice", "info", "debug"];
@@ -99,7 +99,7 @@ function follow() {
     refused: (sentence) => showError(error, sentence),
   };
   // The server searches no text in lines that come: see fits().
-  stream = new EventStream(() => `/api/logs/stream?${query({ after: last, text: "" })}`, listener, true);
+  stream = new PageStream(() => `/api/logs/stream?${query({ after: last, text: "" })}`, listener);
 }
 
 function fits({ identifier, message }) {

@@ -2,8 +2,8 @@
 // changes, so no change is missed or applied twice.
 
 import { sentenceOf } from "./api.js";
-import { EventStream } from "./event_stream.js";
 import { fetchAs } from "./session.js";
+import { TabStream } from "./tab_stream.js";
 
 export class Mirror {
   tables = {};
@@ -14,37 +14,30 @@ export class Mirror {
   #onChange;
   #onLink;
   #tail;
-  #releases;
 
   /**
    * @param onChange called with the names of the tables that changed
    * @param onLink called with "live", "connecting" or "lost", and with a sentence for "lost"
-   * @param tail has `query()`, which asks for the tail of an agent, and `received(item)`
-   * @param releases whether the page gives up its connection while its tab is not shown
+   * @param tail has `agent`, whose tail the page wants, `after()`, the last event that it has, and `received(item)`
    */
-  constructor(onChange, onLink, { tail = null, releases = false } = {}) {
+  constructor(onChange, onLink, { tail = null } = {}) {
     this.#onChange = onChange;
     this.#onLink = onLink;
     this.#tail = tail;
-    this.#releases = releases;
   }
 
   connect() {
     this.#stream?.close();
     this.#onLink("connecting");
     this.#held = [];
-    const path = () => (this.#tail ? `/api/events?${this.#tail.query()}` : "/api/events");
     const listener = {
       opened: () => this.#held === null && this.#onLink("live"),
-      received: (type, id, data) => {
-        if (type === "reset") this.#reset(id);
-        else if (type === "tail") this.#tail.received(JSON.parse(data));
-        else this.#receive(JSON.parse(data));
-      },
+      received: (type, id, data) => (type === "reset" ? this.#reset(id) : this.#receive(JSON.parse(data))),
+      tailed: (item) => this.#tail.received(item),
       lost: () => this.#onLink("connecting"),
       refused: (sentence) => this.#onLink("lost", sentence),
     };
-    this.#stream = new EventStream(path, listener, this.#releases);
+    this.#stream = new TabStream(listener, this.#tail);
   }
 
   rows(table) {

@@ -1,6 +1,6 @@
 // The questions: those to the operator come with a form for the answer.
 
-import { get, post } from "./api.js";
+import { decide, get } from "./api.js";
 import { el, keyed, setText, showError } from "./dom.js";
 import { makeLongText } from "./message.js";
 import { joined, putText, putTime, textOf } from "./text.js";
@@ -165,7 +165,7 @@ async function answer(question, form, texts, error) {
   const controls = [...form.elements];
   for (const control of controls) control.disabled = true;
   try {
-    await post(`/api/questions/${question.id}/answer`, { answer: texts });
+    await decide(`/api/questions/${question.id}/answer`, { answer: texts });
   } catch (failure) {
     showError(error, failure.message);
     for (const control of controls) control.disabled = false;

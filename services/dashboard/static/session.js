@@ -3,6 +3,8 @@
 
 const KEY = "hyperhive-session";
 const ROLE = "hyperhive-role";
+const PLACE = "hyperhive-place"; // the page to which the next login leads
+const PLACE_MS = 15 * 60 * 1000; // for so long a login link is valid
 
 /** The roles; each may do what those before it may. */
 const ROLES = ["guest", "reviewer", "operator"];
@@ -62,10 +64,27 @@ export function checkStorage() {
   }
 }
 
+/** The ways in which a page leaves for the login page. */
+export const LEAVING = {
+  /** The session has ended: the next login leads back to this page, in whatever tab. */
+  ended: { sessionStorage: true, localStorage: true },
+  /** Another tab has logged out: this tab comes back to its page. */
+  elsewhere: { sessionStorage: true, localStorage: false },
+  /** The reader has logged out. */
+  loggedOut: { sessionStorage: false, localStorage: false },
+};
+
 /** Forget `ended`, unless another tab has begun a newer session, and go to the login page. */
-export function leave(ended) {
+export function leave(ended, keeps = LEAVING.ended) {
+  const path = `${location.pathname}${location.search}${location.hash}`;
   if (ended !== null && session() === ended) for (const key of [KEY, ROLE]) localStorage.removeItem(key);
   forget();
+  try {
+    if (keeps.sessionStorage) sessionStorage.setItem(PLACE, path);
+    if (keeps.localStorage) localStorage.setItem(PLACE, JSON.stringify({ path, at: Date.now() }));
+  } catch {
+    // This browser keeps nothing for this address.
+  }
   location.replace("/login");
 }
 
@@ -76,6 +95,27 @@ function forget() {
   } catch {
     // This browser keeps nothing for this address.
   }
+}
+
+/** Return the path of the page to which a login leads, once: the one that asked for the login, or the main page. */
+export function landing() {
+  try {
+    const { path, at } = JSON.parse(localStorage.getItem(PLACE) ?? "{}");
+    const found = sessionStorage.getItem(PLACE) ?? (Date.now() - at < PLACE_MS ? path : null);
+    localStorage.removeItem(PLACE);
+    sessionStorage.removeItem(PLACE);
+    const { origin, pathname } = new URL(found ?? "/", location.origin);
+    return origin === location.origin && pathname !== "/login" ? (found ?? "/") : "/";
+  } catch {
+    return "/"; // nothing is kept, or it is damaged
+  }
+}
+
+/** Call `changed` when another tab has begun or ended the session; with null when it has ended. */
+export function onSession(changed) {
+  addEventListener("storage", ({ key, newValue }) => {
+    if (key === KEY || key === null) changed(newValue);
+  });
 }
 
 /** Fetch with the session. Without a valid session, the login page replaces this page. */

@@ -88,6 +88,6 @@ byId("refresh").addEventListener("click", () => {
 });
 for (const button of document.querySelectorAll("[data-form]"))
   button.addEventListener("click", () => download(button));
-openMirror(() => {}, { releases: true }).connect();
+openMirror(() => {}).connect();
 loadFacts();
 loadEvents();

@@ -1,6 +1,6 @@
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from services.config import DashboardConfig
 from services.dashboard import __main__ as root
 from services.dashboard.__main__ import DashboardService
-from services.dashboard.http.event_streams import EventStreams
+from services.dashboard.http.event_streams import NO_TAILS, EventStreams
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.state.tables import Row
 from services.dashboard.tests.browser import TIME_LIMIT as TIME_LIMIT
@@ -43,6 +43,7 @@ class CountedStreams(EventStreams):
 
     def __init__(self, log: EventLog) -> None:
         super().__init__(log, self.limit, self.write_seconds)
+        self.begun = 0
         self._ended = 0
         self._changed = asyncio.Condition()
 
@@ -51,14 +52,20 @@ class CountedStreams(EventStreams):
         request: web.Request,
         session: str,
         seconds: float,
-        tail: AsyncGenerator[Row, None] | None = None,
+        tails: Mapping[str, AsyncGenerator[Row, None]] = NO_TAILS,
     ) -> web.StreamResponse:
+        self.begun += 1
         try:
-            return await super().serve(request, session, seconds, tail)
+            return await super().serve(request, session, seconds, tails)
         finally:
             self._ended += 1
             async with self._changed:
                 self._changed.notify_all()
+
+    @property
+    def open(self) -> int:
+        """The streams that are open."""
+        return self.begun - self._ended
 
     async def until_ended(self, count: int) -> None:
         """Wait until so many streams have ended, since the start of the test."""

@@ -206,6 +206,9 @@ class FakeBroker(Interface, name=names.BROKER):
     async def Answer(self, id: UInt64, answer: StrList) -> None:
         if answer == ["too late"]:
             raise Conflict("This question was answered already.")
+        known = self.questions[id - 1].state
+        if known is not QuestionState.OPEN:
+            raise Conflict(f"Question {id} is no longer open: it is {known} by operator.")
         self.questions[id - 1] = question = self.questions[id - 1]._replace(
             state=QuestionState.ANSWERED,
             answer=answer,
@@ -529,7 +532,10 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         base = decode(ApprovalOptions, options).base
         if not 0 < id <= len(self.log):
             raise NotFound(f"There is no request {id}.")
-        if commit != self.log[id - 1].commit:
+        approval = self.log[id - 1]
+        if approval.state is not ApprovalState.PENDING:
+            raise Conflict(f"Request {id} for {approval.agent} is already {approval.state}.")
+        if commit != approval.commit:
             raise Conflict(f"Request {id} is about another commit, not {commit}.")
         if base not in (None, self.base):
             raise Conflict(f"The change was shown against {base}.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from services.dashboard.http.sessions import Sessions
 from services.dashboard.tests.browser import Browser, needs_chromium, open_browser
 from services.dashboard.tests.conftest import TIME_LIMIT, LogIn, Page
-from services.dashboard.tests.test_process import Process
+from services.dashboard.tests.process import Process
 
 pytestmark = needs_chromium
 

@@ -1,5 +1,6 @@
 """The files of the pages: each page is whole, and what pages share stands in one file."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ PAGES = sorted(name for name in FILES if name.endswith(".html"))
 
 def test_all_pages_are_found() -> None:
     sections = [f"{name}.html" for name in pages.SECTIONS]
-    assert sorted(["agent.html", "index.html", "login.html", "turn.html", *sections]) == PAGES
+    assert (
+        sorted(["agent.html", "error.html", "index.html", "login.html", "turn.html", *sections])
+        == PAGES
+    )
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", sorted({*PAGES} - {"error.html"}))
 def test_a_page_is_whole(page: str) -> None:
     text = FILES[page].decode()
     assert "<!--" not in text
@@ -25,11 +29,23 @@ def test_a_page_is_whole(page: str) -> None:
         assert file.partition('"')[0] in FILES
 
 
-@pytest.mark.parametrize("page", sorted({*PAGES} - {"login.html"}))
+@pytest.mark.parametrize("page", sorted({*PAGES} - {"error.html", "login.html"}))
 def test_a_page_for_operators_has_the_parts_that_common_js_needs(page: str) -> None:
     text = FILES[page].decode()
     for wanted in ("link", "reconnect", "logout", "notices"):
         assert text.count(f'id="{wanted}"') == 1, wanted
+
+
+@pytest.mark.parametrize("page", sorted({*PAGES} - {"error.html", "login.html"}))
+def test_a_page_names_the_version_of_the_scripts(page: str, tmp_path: Path) -> None:
+    [version] = re.findall(
+        r'<meta name="hyperhive-version" content="([0-9a-f]{16})">', FILES[page].decode()
+    )
+    for name, text in {"page.html": 'content="VERSION"', "a.js": "1", "b.js": "2"}.items():
+        (tmp_path / name).write_text(text)
+    first = pages.load(tmp_path)["page.html"]
+    (tmp_path / "b.js").write_text("3")
+    assert len({f'content="{version}"'.encode(), first, pages.load(tmp_path)["page.html"]}) == 3
 
 
 def test_a_shared_part_that_is_missing_is_an_error(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from wire.errors import AccessDenied
 from wire.principal import THE_MANAGER, agent
 from wire.testing import FixedPrincipals
 
-PATHS = ["/api/state", "/api/events", "/api/session", "/api/messages/1", "/static", "/x"]
-PATHS += ["/api/questions/1", "/api/approvals/1/diff", "/api/agents/alice/logs", "/agentsx"]
-PATHS += ["/api/events?agent=alice", "/api/agents/alice/events", "/api/agents/alice/events/1"]
+PATHS = ["/api/state", "/api/events", "/api/session", "/api/messages/1", "/static", "/api/x"]
+PATHS += ["/api/questions/1", "/api/approvals/1/diff", "/api/agents/alice/logs", "/api"]
+PATHS += ["/api/events?tail=alice", "/api/agents/alice/events", "/api/agents/alice/events/1"]
 PATHS += ["/api/agents/alice/turns", "/api/agents/alice/turns/1", "/api/agents/alice/days"]
 PATHS += ["/api/agents/alice/turns/1/export", "/api/agents/alice/turns/1/export?form=html"]
 POSTS = [
@@ -65,6 +65,25 @@ async def test_without_a_login_pages_are_shells_that_say_nothing(page: Page, pat
     assert status == 200
     await page.log_in()
     assert await page.get(path, **elsewhere) == (200, shell)
+
+
+@pytest.mark.parametrize("path", ["/xyz", "/agents", "/agents/..%2fx", "/agents/alice/turns/x"])
+async def test_an_unknown_address_is_a_page_with_a_sentence_and_a_link(
+    page: Page, path: str
+) -> None:
+    status, text = await page.get(path, **{"Sec-Fetch-Site": "cross-site"})
+    assert status == 404
+    assert '<a href="/">' in text
+    assert 'role="alert"' in text
+    await page.log_in()
+    assert await page.get(path) == (404, text)
+    assert (await page.get("/api/xyz"))[1]["error"] == "Not Found: GET /api/xyz"
+
+
+async def test_a_hostile_address_is_shown_as_text(page: Page) -> None:
+    text = (await page.get("/%3Cscript%3Ealert(1)%3C/script%3E%E2%80%AE"))[1]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;&lt;U+202E&gt;" in text
+    assert "<script" not in text
 
 
 async def test_a_link_logs_in_once_and_a_get_does_not_use_it_up(page: Page) -> None:

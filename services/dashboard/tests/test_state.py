@@ -49,7 +49,7 @@ def test_a_page_that_subscribes_first_neither_misses_nor_repeats(
     rows = dict(snapshot["tables"][Table.AGENTS])
     applied = []
     for entry in log.entries_after(subscribed) or []:
-        event = json.loads(entry.data)
+        event = json.loads(entry.data.decode().partition("data: ")[2])
         if event["seq"] > snapshot["seq"]:  # as static/mirror.js does
             applied.append(event["seq"])
             for key in event["remove"]:

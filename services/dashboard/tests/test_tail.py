@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from services.dashboard.clients import agent_tails
+from services.dashboard.http.agent_handlers import MAX_TAILS
 from services.dashboard.tests.conftest import TIME_LIMIT, Page
 from services.dashboard.tests.fake_harness import FakeHarness
 
@@ -56,7 +57,7 @@ class Tail:
 
 
 @asynccontextmanager
-async def following(page: Page, query: str = "agent=alice") -> AsyncIterator[Tail]:
+async def following(page: Page, query: str = "tail=alice") -> AsyncIterator[Tail]:
     async with page.http.get(f"{page.url}/api/events?{query}") as stream:
         assert stream.status == 200
         yield Tail(stream.content)
@@ -83,7 +84,7 @@ async def test_a_page_that_connects_again_gets_only_what_it_missed(page: Page) -
     async with page.harness("alice") as harness:
         for number in range(20):
             harness.add("text", text=str(number))
-        async with following(page, "agent=alice&after=15") as tail:
+        async with following(page, "tail=alice:15") as tail:
             await tail.until_seq(20)
             assert tail.seqs == [16, 17, 18, 19, 20]
             assert tail.begins == 0
@@ -91,7 +92,7 @@ async def test_a_page_that_connects_again_gets_only_what_it_missed(page: Page) -
         for after in (10**9, 0):
             for number in range(1200 if after == 0 else 1):
                 harness.add("text", text=str(number))
-            async with following(page, f"agent=alice&after={after}") as tail:
+            async with following(page, f"tail=alice:{after}") as tail:
                 assert (await tail.item())["tail"] == "begin"
                 await tail.until_seq(harness.add("text", text="live"))
 
@@ -197,8 +198,30 @@ async def test_a_page_that_closes_ends_the_stream_of_the_harness(page: Page) -> 
 
 
 async def test_a_tail_needs_a_session_and_the_name_of_an_agent(page: Page) -> None:
-    assert (await page.get("/api/events?agent=alice"))[0] == 401
+    assert (await page.get("/api/events?tail=alice"))[0] == 401
     await page.log_in()
-    assert (await page.get("/api/events?agent=../etc"))[0] == 404
-    assert (await page.get("/api/events?agent=alice&after=-1"))[0] == 400
-    assert (await page.get(f"/api/events?agent=alice&after={2**60}"))[0] == 400
+    assert (await page.get("/api/events?tail=../etc"))[0] == 404
+    for after in ("-1", "", "x", 2**60):
+        assert (await page.get(f"/api/events?tail=alice:{after}"))[0] == 400
+    many = "&".join(f"tail=a{number}" for number in range(MAX_TAILS + 1))
+    assert (await page.get(f"/api/events?{many}"))[0] == 400
+
+
+async def test_one_stream_has_the_tails_of_several_agents(page: Page) -> None:
+    await page.log_in()
+    async with page.harness("alice") as alice, page.harness("manager") as manager:
+        manager.add("text", text="early")
+        async with following(page, "tail=alice&tail=manager:0&tail=bob") as tail:
+            seen: dict[str, list[str]] = {"alice": [], "manager": [], "bob": []}
+            while not all(seen.values()):
+                item = await tail.item()
+                seen[item["of"]].append(item["tail"])
+            assert seen["alice"][0] == "begin"
+            assert seen["manager"][0] == "state"
+            assert seen["bob"] == ["away"]
+            await manager.stop()
+            while (item := await tail.item())["tail"] != "away":
+                pass
+            assert item["of"] == "manager"
+            alice.add("text", text="goes on")
+            assert (await tail.until("event"))["of"] == "alice"

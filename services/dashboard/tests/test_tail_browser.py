@@ -309,36 +309,3 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(
         await browser.open_live(f"{page.url}/agents/alice/turns/7")
         await browser.sees(".events", "xxx")
         assert await browser.overflow() == 0
-
-
-SOON = """
-const later = window.setTimeout;
-window.setTimeout = (call, ms, ...more) => later(call, ms === 15000 ? 100 : ms, ...more);
-"""
-
-
-async def test_ten_tabs_of_agents_all_work(page: Page, browser: Browser, log_in: LogIn) -> None:
-    """A browser opens six connections to a host: tabs that are not shown give theirs up."""
-    await log_in()
-    soon = {"cmd": "Page.addScriptToEvaluateOnNewDocument", "params": {"source": SOON}}
-    async with page.harness("alice") as harness:
-        harness.add("text", 1, text="hello")
-        handles = []
-        for number in range(10):
-            await browser.do(lambda d: d.switch_to.new_window("tab"))
-            await browser.do(lambda d: d.execute("executeCdpCommand", soon))
-            await browser.open_live(f"{page.url}/agents/alice")
-            await browser.sees(".tail .event", "hello")
-            handles.append(await browser.do(lambda d: d.current_window_handle))
-            harness.add("text", 1, text=f"tab {number}")
-            await browser.sees(".tail .event", f"tab {number}")
-        await browser.do(lambda d: d.switch_to.window(handles[0]))
-        await browser.sees(".tail .event", "tab 9")
-        await browser.sees("#link", "Live")
-        shown = await browser.value(
-            "[...document.querySelectorAll('.tail .event')].map((one) => Number(one.id.slice(6)))"
-        )
-        assert shown == list(range(1, 12))
-        # The tab went on from its last event; it did not begin again.
-        begun = [path for path in harness.requests if path.startswith("/v1/events?")]
-        assert len(begun) == 10

@@ -1,0 +1,69 @@
+"""The copy of the tables in a page: whole and in order, however late state and events are."""
+
+import asyncio
+
+import pytest
+
+from services.dashboard.tests.browser import Browser, needs_chromium
+from services.dashboard.tests.conftest import Page
+from services.dashboard.tests.fakes import NOW
+from services.dashboard.tests.late_relay import late
+
+pytestmark = needs_chromium
+
+# Two copies, one of which joins the stream that is open, and the other opens one of its own. Each
+# keeps every value of a counter that it has shown.
+RECORD = """
+const done = arguments[0];
+import("/static/mirror.js").then(({ Mirror }) => {
+  const open = () => {
+    const copy = { seen: [] };
+    copy.mirror = new Mirror(() => {
+      const { turn_since: counter } = copy.mirror.tables.agents.alice ?? {};
+      if (counter !== undefined && copy.seen.at(-1) !== counter) copy.seen.push(counter);
+    }, (state) => { copy.state = state; });
+    copy.mirror.connect();
+    return copy;
+  };
+  window.joined = open();
+  delete window.SharedWorker;
+  window.own = open();
+  done();
+});
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "events"), [(0.4, 0.0), (0.0, 0.4), (0.3, 0.3)], ids=["state", "events", "both"]
+)
+async def test_nothing_is_missed_repeated_or_undone_however_late_it_is(
+    page: Page, browser: Browser, state: float, events: float
+) -> None:
+    async with late(int(page.url.rpartition(":")[2]), state, events) as url:
+        await browser.open(f"{url}/login#token={await page.token()}")
+        await browser.click("#with-link button")
+        await browser.sees("#link", "Live")
+        changing = asyncio.create_task(change(page))
+        await browser.do(lambda d: d.execute_async_script(RECORD))
+        last = await changing
+        for copy in ("window.joined", "window.own"):
+            await until_seen(browser, copy, last)
+            seen = await browser.value(f"{copy}.seen")
+            assert seen == sorted(set(seen))
+            assert len(seen) > 10  # while the counter grew
+            bodies = f"{copy}.mirror.rows('messages').map(({{ body }}) => body)"
+            assert await browser.value(bodies) == [f"message {n}" for n in range(150)]
+            assert await browser.value(f"{copy}.state") == "live"
+
+
+async def until_seen(browser: Browser, copy: str, value: int) -> None:
+    await browser.until(lambda d: d.execute_script(f"return {copy}.seen.at(-1)") == value)
+
+
+async def change(page: Page) -> int:
+    """Change a row and add another one, many times; return the last value of the row."""
+    for number in range(150):
+        page.hive.broker.arrive("alice", "operator", f"message {number}")
+        page.hive.agents["alice"].show(turn_since=NOW + number + 1)
+        await asyncio.sleep(0.01)
+    return NOW + 150
