@@ -6,6 +6,8 @@ from services import unit
 from services.approvals import clients
 from services.approvals.approvals import Approvals
 from services.approvals.clients import BusBroker, BusLifecycle
+from services.approvals.comparisons import Comparisons
+from services.approvals.configurations import Configurations
 from services.approvals.deploys.adopter import Adopter
 from services.approvals.deploys.controller import Controller
 from services.approvals.deploys.deployer import Deployer
@@ -82,7 +84,10 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     deliverer = notifier.deliverer
     subscriptions = await clients.listen(bus, controller, deliverer.broker_appeared)
     approvals = Approvals(ledger, repositories, meta, reconciler, deployer, lifecycle)
-    bus.export(names.APPROVALS_PATH, Approvals1(approvals, ledger))
+    comparisons = Comparisons(ledger, repositories, reconciler)
+    configurations = Configurations(approvals, ledger, repositories, comparisons)
+    interface = Approvals1(approvals, comparisons, configurations, ledger)
+    bus.export(names.APPROVALS_PATH, interface)
     return ApprovalsService(controller, deliverer, store, subscriptions)
 
 

@@ -8,7 +8,7 @@ import logging
 from typing import Final
 
 from services import agentfile
-from services.approvals import bounds, list_entries, settings
+from services.approvals import bounds, list_entries
 from services.approvals.deploys.deployer import Deployer
 from services.approvals.deploys.lifecycle import Lifecycle
 from services.approvals.deploys.reconciler import Reconciler, outdated_note
@@ -21,8 +21,6 @@ from wire.errors import (
     AccessDenied,
     AlreadyExists,
     Conflict,
-    InvalidArgument,
-    LimitExceeded,
     NotFound,
     Unavailable,
 )
@@ -32,7 +30,6 @@ from wire.records.approvals import (
     ApprovalFilter,
     ApprovalKind,
     ApprovalState,
-    Change,
     Deploy,
 )
 
@@ -64,8 +61,8 @@ class Approvals:
         self._reconciler = reconciler
         self._deployer = deployer
         self._lifecycle = lifecycle
-        self._allowing = asyncio.Lock()
-        """Held while an entry is added: the next one is added to the result."""
+        self.changing = asyncio.Lock()
+        """Held while a change of the operator's own is requested: the next one is based on it."""
 
     # Requests
 
@@ -129,7 +126,7 @@ class Approvals:
         bounds.check_text("description", description, at_least=1)
         kind = ApprovalKind.REVERT if revert else ApprovalKind.APPLY
         with self._ledger.attempt(requested_by, agent):
-            main = await self._deployed(agent)
+            main = await self.deployed(agent)
             whole = await self._repositories.fetch(agent, commit)
             return await self._submit(kind, agent, whole, main, description, requested_by)
 
@@ -141,7 +138,7 @@ class Approvals:
         names.check_agent_name(agent)
         bounds.check_deployed_tag(tag)
         self._ledger.check_limits(requested_by, agent)
-        main = await self._deployed(agent)
+        main = await self.deployed(agent)
         commit = await self._repositories.resolve(agent, f"refs/tags/{tag}")
         if commit is None:
             raise NotFound(
@@ -267,8 +264,8 @@ class Approvals:
         """
         names.check_agent_name(agent)
         bounds.check_text("reason", reason, at_least=1)
-        async with self._allowing:
-            main = await self._deployed(agent)
+        async with self.changing:
+            main = await self.deployed(agent)
             in_progress = self._requests.in_progress(agent)
             pending = self._requests.pending(agent)
             base = in_progress[0] if in_progress else None
@@ -286,12 +283,23 @@ class Approvals:
                 agent, config, f"Allow {entry}", parent=parent
             )
             await self._repositories.check(agent, commit, base=main)
-            approval = self._ledger.add(ApprovalKind.APPLY, agent, commit, reason, names.OPERATOR)
-            number = await self._pin(approval)
+            number = await self.request_own(agent, commit, reason)
             if base:
                 return Allowed(number, NO_JOB)
+        return await self.approve_own(number, commit, None)
+
+    async def request_own(self, agent: str, commit: str, reason: str) -> int:
+        """Add the operator's own request for a checked commit; hold `changing`."""
+        return await self._pin(
+            self._ledger.add(ApprovalKind.APPLY, agent, commit, reason, names.OPERATOR)
+        )
+
+    async def approve_own(
+        self, number: int, commit: str, base: str | None, *, now: bool = False
+    ) -> Allowed:
+        """Approve a request that `request_own` has added; raise as `approve`."""
         try:
-            return Allowed(number, await self.approve(number, commit))
+            return Allowed(number, await self.approve(number, commit, base, now=now))
         except Unavailable:
             return Allowed(number, NO_JOB)  # it is approved, and the job follows
 
@@ -305,41 +313,17 @@ class Approvals:
         room = MAX_LISTED_TEXT
         limit = wanted.limit or MAX_LISTED
         found = self._requests.find(
-            number=wanted.id, state=wanted.state, agent=wanted.agent, limit=limit
+            number=wanted.id,
+            before=wanted.before,
+            state=wanted.state,
+            agent=wanted.agent,
+            limit=limit,
         )[::-1]
         for count, approval in enumerate(found):
             room -= len(approval.reason) + len(approval.note)
             if room < 0:
                 return found[:count][::-1]
         return found[::-1]
-
-    async def diff(self, number: int) -> Change:
-        """Return what a request changes: the settings, then the lines.
-
-        Its base is the deployed commit: until the approval the current one, then the one at the
-        time of the approval.
-
-        Raises:
-            NotFound: there is no such request, or its agent was purged.
-        """
-        approval = self._ledger.get(number)
-        if not approval.commit:
-            return Change(diff="", base="")
-        said_yes = approval.state in (*IN_PROGRESS, ApprovalState.DEPLOYED, ApprovalState.FAILED)
-        base = approval.base if said_yes else await self._reconciler.main(approval.agent)
-        agent, commit = approval.agent, approval.commit
-        diff = await self._repositories.diff(agent, base or None, commit)
-        before = await self._config(agent, base) if base else None
-        return Change(
-            settings.account(before, await self._config(agent, commit)) + diff, base or ""
-        )
-
-    async def _config(self, agent: str, commit: str) -> str:
-        """Return the agent.toml of a commit; empty if an earlier version took one without it."""
-        try:
-            return await self._repositories.read(agent, commit, agentfile.NAME)
-        except (NotFound, InvalidArgument, LimitExceeded):
-            return ""
 
     async def deploy_log(self, agent: str, limit: int) -> list[Deploy]:
         """Return the last `limit` deploys, newest first.
@@ -351,8 +335,14 @@ class Approvals:
             names.check_agent_name(agent)
         return await self._meta.log(agent or None, limit)
 
-    async def _deployed(self, agent: str) -> str:
-        """Return the commit that an existing agent has deployed."""
+    async def deployed(self, agent: str) -> str:
+        """Return the commit that an existing agent has deployed.
+
+        Raises:
+            NotFound: there is no such agent.
+            Conflict: it is being spawned.
+            Unavailable: lifecycle cannot be asked, or git cannot be used.
+        """
         snapshot = await self._lifecycle.snapshot()
         if agent not in snapshot.agents:
             raise NotFound(f"There is no agent {agent}; `hivectl list` shows the agents.")

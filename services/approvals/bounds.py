@@ -9,6 +9,9 @@ from wire.errors import InvalidArgument
 MAX_TEXT: Final = 4000
 """Characters in a reason, a description or a note."""
 
+MAX_PATH: Final = 1024
+"""Characters of the path of a file."""
+
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,40}")
 _WHOLE: Final = re.compile(r"[0-9a-f]{40}")
 _DEPLOYED: Final = re.compile(r"deployed/[0-9]{1,19}")
@@ -63,6 +66,24 @@ def check_deployed_tag(tag: str) -> None:
         raise InvalidArgument(
             f"{tag[:80]!r} is not a valid tag of a deployment: give one such as deployed/3 "
             "(`hivectl deploy-log NAME` lists them)."
+        )
+
+
+def check_path(path: str) -> None:
+    """Check the path of a file in a configuration.
+
+    Raises:
+        InvalidArgument: it cannot be one.
+    """
+    parts = path.split("/")
+    if (
+        not path.isprintable()
+        or len(path) > MAX_PATH
+        or any(part in ("", ".", "..") or part.lower() == ".git" for part in parts)
+    ):
+        raise InvalidArgument(
+            f"{path[:80]!r} is not a valid path of a file: give one such as {agentfile.NAME} or "
+            f"notes/plan.md, of at most {MAX_PATH} characters."
         )
 
 

@@ -2,6 +2,8 @@
 
 from services.approvals import options as checked
 from services.approvals.approvals import Approvals
+from services.approvals.comparisons import Comparisons
+from services.approvals.configurations import Configurations
 from services.approvals.ledger import Ledger
 from services.approvals.model import Approval
 from wire import names
@@ -14,8 +16,16 @@ from wire.types import Dict, ObjectPath, Str, UInt32, UInt64
 class Approvals1(Interface, name=names.APPROVALS):
     """The object of the service."""
 
-    def __init__(self, approvals: Approvals, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        approvals: Approvals,
+        comparisons: Comparisons,
+        configurations: Configurations,
+        ledger: Ledger,
+    ) -> None:
         self._approvals = approvals
+        self._comparisons = comparisons
+        self._configurations = configurations
         ledger.on_change = self._signal_change
 
     @method(allow=MANAGER | OPERATOR)
@@ -61,9 +71,32 @@ class Approvals1(Interface, name=names.APPROVALS):
     async def AllowEgress(self, agent: Str, rule: Str, reason: Str) -> records.Allowed:
         return await self._approvals.allow_egress(agent, rule, reason)
 
+    @method(allow=OPERATOR)
+    async def Configure(
+        self, agent: Str, path: Str, text: Str, base: Str, options: Dict
+    ) -> records.Allowed:
+        chosen = checked.CONFIGURE.parse(options)
+        return await self._configurations.configure(agent, path, text, base, chosen)
+
+    @method(allow=OPERATOR)
+    async def CompareFile(self, agent: Str, path: Str, text: Str) -> records.Change:
+        return await self._configurations.compare(agent, path, text)
+
+    @method(allow=OPERATOR)
+    async def GetFile(self, agent: Str, path: Str) -> records.ConfigFile:
+        return await self._configurations.get(agent, path)
+
     @method(allow=MANAGER | OPERATOR)
     async def Diff(self, id: UInt64) -> records.Change:
-        return await self._approvals.diff(id)
+        return await self._comparisons.diff(id)
+
+    @method(allow=OPERATOR)
+    async def DiffAgainst(self, id: UInt64, base: Str) -> records.Comparison:
+        return await self._comparisons.diff_against(id, checked.diff_base(base))
+
+    @method(allow=OPERATOR)
+    async def DiffDeploy(self, agent: Str, tag: Str) -> records.Change:
+        return await self._comparisons.diff_deploy(agent, tag)
 
     @method(allow=MANAGER | OPERATOR)
     async def DeployLog(self, agent: Str, limit: UInt32) -> list[records.Deploy]:

@@ -10,6 +10,8 @@ from wire.records.approvals import (
     ApplyRequestOptions,
     ApprovalFilter,
     ApprovalOptions,
+    ConfigureOptions,
+    DiffBase,
     SpawnRequestOptions,
 )
 
@@ -19,9 +21,28 @@ MAX_LISTED: Final = 1000
 SPAWN: Final = Options(SpawnRequestOptions, "option of RequestSpawn")
 APPLY: Final = Options(ApplyRequestOptions, "option of RequestApply")
 APPROVE: Final = Options(ApprovalOptions, "option of Approve")
+CONFIGURE: Final = Options(ConfigureOptions, "option of Configure")
 FILTER: Final = Options(
-    ApprovalFilter, "filter of List", id=Field(ge=1), limit=Field(ge=1, le=MAX_LISTED)
+    ApprovalFilter,
+    "filter of List",
+    id=Field(ge=1),
+    before=Field(ge=1),
+    limit=Field(ge=1, le=MAX_LISTED),
 )
+
+
+def diff_base(base: str) -> DiffBase:
+    """Return the configuration that a caller wants a request to be compared with.
+
+    Raises:
+        InvalidArgument: there is no such one.
+    """
+    try:
+        return DiffBase(base)
+    except ValueError:
+        raise InvalidArgument(
+            f"{base[:32]!r} is not a valid base: use one of {', '.join(DiffBase)}."
+        ) from None
 
 
 def check_limit(limit: int) -> None:

@@ -118,15 +118,21 @@ class Requests:
         self,
         *,
         number: int | None = None,
+        before: int | None = None,
         state: ApprovalState | None = None,
         agent: str | None = None,
         limit: int = -1,
     ) -> list[Approval]:
-        """Return the newest `limit` requests that match, oldest first; -1: all of them."""
+        """Return the newest `limit` requests that match, oldest first; -1: all of them.
+
+        Args:
+            before: return only requests with a smaller number.
+        """
         if number is not None and number > _LAST_ID:
             return []  # sqlite does not take such a number
         wanted: dict[str, str | int | None] = {
             "id = ?": number,
+            "id < ?": None if before is None else min(before, _LAST_ID),
             "state = ?": state,
             "agent = ?": agent,
         }

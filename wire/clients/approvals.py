@@ -9,7 +9,11 @@ from wire.records.approvals import (
     ApprovalFilter,
     ApprovalOptions,
     Change,
+    Comparison,
+    ConfigFile,
+    ConfigureOptions,
     Deploy,
+    DiffBase,
     SpawnRequestOptions,
 )
 from wire.types import ObjectPath, Str, UInt32, UInt64
@@ -56,9 +60,31 @@ class ApprovalsClient(Client, interface=names.APPROVALS, path=names.APPROVALS_PA
     async def allow_egress(self, agent: Str, rule: Str, reason: Str) -> Allowed:
         """Add a rule to the hosts to which an agent may connect, and approve that."""
 
+    @remote("Configure")
+    async def configure(
+        self, agent: Str, path: Str, text: Str, base: Str, options: ConfigureOptions
+    ) -> Allowed:
+        """Change a file of an agent's configuration, if `base` is deployed, and deploy that."""
+
+    @remote("CompareFile")
+    async def compare_file(self, agent: Str, path: Str, text: Str) -> Change:
+        """Return the change that Configure would make."""
+
+    @remote("GetFile")
+    async def get_file(self, agent: Str, path: Str) -> ConfigFile:
+        """Return a file of an agent's deployed configuration."""
+
     @remote("Diff")
     async def diff(self, id: UInt64) -> Change:
         """Return the change that a request makes."""
+
+    @remote("DiffAgainst")
+    async def diff_against(self, id: UInt64, base: DiffBase) -> Comparison:
+        """Return a request compared with another configuration."""
+
+    @remote("DiffDeploy")
+    async def diff_deploy(self, agent: Str, tag: Str) -> Change:
+        """Return the change that a deploy made."""
 
     @remote("DeployLog")
     async def deploy_log(self, agent: Str, limit: UInt32) -> list[Deploy]:

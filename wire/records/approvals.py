@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from wire.records.codec import dictionary, struct
-from wire.types import Bool, Int64, ObjectPath, Str, UInt32, UInt64
+from wire.types import Bool, Int64, ObjectPath, Str, StrList, UInt32, UInt64
 
 
 class ApprovalState(StrEnum):
@@ -36,6 +36,17 @@ class ApprovalKind(StrEnum):
     """Another configuration for an agent."""
     REVERT = "revert"
     """Another configuration that does not follow from the deployed one."""
+
+
+class DiffBase(StrEnum):
+    """The configuration that a request is compared with."""
+
+    DEPLOYED = "deployed"
+    """The deployed one: the change that an approval makes."""
+    APPROVED = "approved"
+    """That of the newest earlier request of the agent that the operator approved."""
+    PREVIOUS = "previous"
+    """That of the request of the agent before it, whatever became of that one."""
 
 
 @struct
@@ -104,13 +115,13 @@ NO_JOB: Final = "/"
 
 @struct
 class Allowed(NamedTuple):
-    """The outcome of AllowTool and AllowEgress."""
+    """The outcome of AllowTool, AllowEgress and Configure."""
 
     request: UInt64
-    """The request that adds the rule."""
+    """The request that makes the change."""
     job: ObjectPath
     """The job that deploys it; NO_JOB while another request is in progress: then the request waits
-    for an approval, or it includes the rule already."""
+    for an approval, or it includes the rule already. With Configure: the job is not ordered yet."""
 
 
 @struct
@@ -123,11 +134,46 @@ class Change(NamedTuple):
     """The full name of the commit that it starts from; empty: nothing was deployed."""
 
 
+@struct
+class Comparison(NamedTuple):
+    """A request compared with another configuration."""
+
+    diff: Str
+    """As in a Change."""
+    base: Str
+    """The full name of the commit that it starts from; empty: there is none."""
+    deployed: Str
+    """The base that Approve takes: the base of the Change that the request makes."""
+
+
+@struct
+class ConfigFile(NamedTuple):
+    """A file of an agent's deployed configuration."""
+
+    text: Str
+    commit: Str
+    """The full name of the deployed commit."""
+    files: StrList
+    """The paths of all files of the commit."""
+
+
+@dictionary()
+class ConfigureOptions(NamedTuple):
+    """The options of Configure."""
+
+    reason: Str = ""
+    """The reason, which the log of deploys shows; empty for a sentence that names the file."""
+    now: Bool = False
+    """Whether the deploy does not wait for the end of the agent's turn."""
+
+
 @dictionary()
 class ApprovalFilter(NamedTuple):
     """The filter of List."""
 
     id: UInt64 | None = None
+    before: UInt64 | None = None
+    """Only requests with a smaller number."""
     state: ApprovalState | None = None
     agent: Str | None = None
     limit: UInt32 | None = None

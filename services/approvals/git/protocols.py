@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from services.approvals.git.meta import Pin
+from services.approvals.git.tree_policy import AGENT_FILE
 from wire.records.approvals import Deploy
 
 
@@ -15,8 +16,10 @@ class Repositories(Protocol):
     async def create(self, agent: str) -> None:
         """Make an empty repository, unless there is one."""
 
-    async def commit_file(self, agent: str, text: str, message: str, *, parent: str | None) -> str:
-        """Commit agent.toml; no reference moves."""
+    async def commit_file(
+        self, agent: str, text: str, message: str, *, parent: str | None, path: str = AGENT_FILE
+    ) -> str:
+        """Commit a file; no reference moves."""
 
     async def fetch(self, agent: str, commit: str) -> str:
         """Take a commit from the proposed repository; return its whole name."""
@@ -26,6 +29,9 @@ class Repositories(Protocol):
 
     async def read(self, agent: str, commit: str, path: str) -> str:
         """Return the text of a file."""
+
+    async def files(self, agent: str, commit: str) -> list[str]:
+        """Return the paths of the files of a commit."""
 
     async def descends(self, agent: str, commit: str, ancestor: str) -> bool:
         """Return whether `ancestor` is in the history of `commit`."""

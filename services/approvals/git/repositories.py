@@ -93,23 +93,28 @@ class Repositories:
                 (self._applied / agent).rename(gone)
             await asyncio.to_thread(_remove_tree, gone)
 
-    async def commit_file(self, agent: str, text: str, message: str, *, parent: str | None) -> str:
-        """Commit `text` as agent.toml; return the commit. No reference moves.
+    async def commit_file(
+        self,
+        agent: str,
+        text: str,
+        message: str,
+        *,
+        parent: str | None,
+        path: str = tree_policy.AGENT_FILE,
+    ) -> str:
+        """Commit `text` as the file `path`; return the commit. No reference moves.
 
         Args:
             parent: the commit whose other files are kept; None: there is no earlier one.
+            path: a path without `.` and `..`.
 
         Raises:
             NotFound: there is no repository, or no such parent.
+            InvalidArgument: something else than a file is at `path`, or above it.
         """
         home = self._home(agent)
         blob = await _word(home, "hash-object", "-w", "--stdin", stdin=text.encode())
-        entries = [f"100644 blob {blob}\t{tree_policy.AGENT_FILE}".encode()]
-        if parent is not None:
-            listed = await git(home, "ls-tree", "-z", "--full-tree", parent)
-            file = f"\t{tree_policy.AGENT_FILE}".encode()
-            entries += [e for e in listed.split(b"\0")[:-1] if not e.endswith(file)]
-        tree = await _word(home, "mktree", "-z", stdin=b"\0".join(entries) + b"\0")
+        tree = await _with_blob(home, parent, path.split("/"), blob)
         on_top = ("-p", parent) if parent else ()
         said = message.replace("\0", "").encode(errors="replace")
         return await _word(home, "commit-tree", *on_top, "-F", "-", tree, stdin=said)
@@ -174,6 +179,19 @@ class Repositories:
             return ended.output.decode()
         except UnicodeDecodeError as error:
             raise InvalidArgument(f"{path} is not valid UTF-8 at byte {error.start}.") from None
+
+    async def files(self, agent: str, commit: str) -> list[str]:
+        """Return the paths of the files of a commit, in the order of git.
+
+        Raises:
+            NotFound: there is no such commit.
+        """
+        ended = await run(
+            self._home(agent), "ls-tree", "-r", "-z", "--name-only", "--full-tree", commit
+        )
+        if ended.status:
+            raise NotFound(f"{agent} has no commit {commit[:12]}.")
+        return ended.output.decode(errors="replace").split("\0")[:-1]
 
     async def descends(self, agent: str, commit: str, ancestor: str) -> bool:
         """Return whether `ancestor` is `commit` or in its history.
@@ -275,6 +293,35 @@ def clear(home: Path) -> None:
     for pattern in _LEFT_BEHIND:
         for path in home.glob(pattern):
             path.unlink(missing_ok=True)
+
+
+async def _with_blob(home: Path, tree: str | None, path: list[str], blob: str) -> str:
+    """Return a tree with `blob` at `path`; all else is as in `tree`, which may be a commit.
+
+    Raises:
+        NotFound: there is no such tree.
+        InvalidArgument: something else than a file is at `path`, or above it.
+    """
+    name, *below = path
+    entries: list[bytes] = []
+    mode, there = "100644", None
+    listed = await git(home, "ls-tree", "-z", "--full-tree", tree) if tree else b""
+    for entry in listed.split(b"\0")[:-1]:
+        about, _, entry_name = entry.partition(b"\t")
+        if entry_name == name.encode():
+            mode, _kind, there = about.decode().split()
+        else:
+            entries.append(entry)
+    if below:
+        if there and mode != "040000":
+            raise InvalidArgument(f"{name!r} is not a directory of the configuration.")
+        made = await _with_blob(home, there, below, blob)
+        entries.append(f"040000 tree {made}\t{name}".encode())
+    else:
+        if mode not in tree_policy.FILES:
+            raise InvalidArgument(f"{name!r} is not a file of the configuration.")
+        entries.append(f"{mode} blob {blob}\t{name}".encode())
+    return await _word(home, "mktree", "-z", stdin=b"\0".join(entries) + b"\0")
 
 
 async def _word(home: Path, *arguments: str, stdin: bytes) -> str:

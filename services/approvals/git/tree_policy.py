@@ -23,7 +23,8 @@ _LINK_LENGTH: Final = 255
 _LISTING: Final = 2**20
 _LINK: Final = "120000"
 _MODULE: Final = "160000"
-_FILES: Final = ("100644", "100755")
+FILES: Final = ("100644", "100755")
+"""The modes of files in a tree."""
 
 
 class _Entry(NamedTuple):
@@ -66,7 +67,7 @@ async def check(repository: Path, commit: str, base: str | None) -> None:
 
 
 def _check_agent_file(entry: _Entry | None) -> None:
-    if entry is None or entry.mode not in _FILES:
+    if entry is None or entry.mode not in FILES:
         raise InvalidArgument(f"The commit has no file {AGENT_FILE} at its top.")
     if entry.size > MAX_AGENT_FILE:
         raise LimitExceeded(f"{AGENT_FILE} is larger than {MAX_AGENT_FILE // 2**10} KiB.")

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 
+from services.approvals.git import tree_policy
 from services.approvals.git.meta import Pin
 from services.approvals.tests.faults import Faults
 from wire.errors import Conflict, NotFound
@@ -44,7 +45,15 @@ class FakeRepositories:
         async with self.faults.at("create"):
             self.applied.setdefault(agent, Repository())
 
-    async def commit_file(self, agent: str, text: str, message: str, *, parent: str | None) -> str:
+    async def commit_file(
+        self,
+        agent: str,
+        text: str,
+        message: str,
+        *,
+        parent: str | None,
+        path: str = tree_policy.AGENT_FILE,
+    ) -> str:
         async with self.faults.at("commit_file"):
             # As with git, the same again is another commit: its time is another one.
             ours = self._of(agent).commits
@@ -70,6 +79,10 @@ class FakeRepositories:
 
     async def read(self, agent: str, commit: str, path: str) -> str:
         return self._commit(agent, commit).text
+
+    async def files(self, agent: str, commit: str) -> list[str]:
+        self._commit(agent, commit)
+        return [tree_policy.AGENT_FILE]
 
     async def descends(self, agent: str, commit: str, ancestor: str) -> bool:
         async with self.faults.at("descends"):

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from services.approvals.approvals import Approvals
+from services.approvals.comparisons import Comparisons
+from services.approvals.configurations import Configurations
 from services.approvals.deploys.adopter import Adopter
 from services.approvals.deploys.controller import Controller
 from services.approvals.deploys.deployer import Deployer
@@ -93,6 +95,10 @@ class Room:
         self.lifecycle.told = self._told
         self.approvals = Approvals(
             *(self.ledger, self.git, self.meta, self.reconciler, deployer, lifecycle),
+        )
+        self.comparisons = Comparisons(self.ledger, self.git, self.reconciler)
+        self.configurations = Configurations(
+            self.approvals, self.ledger, self.git, self.comparisons
         )
 
     def close(self) -> None:

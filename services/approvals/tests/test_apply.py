@@ -29,7 +29,7 @@ async def test_a_yes_deploys_a_commit(room: Room) -> None:
     row = room.row(number)
     assert (row.kind, row.state) == (ApprovalKind.APPLY, ApprovalState.PENDING)
     assert room.tags() == {"deployed/0", "proposal/1"}
-    assert (await room.approvals.diff(number)).diff == f"-{agentfile.TEMPLATE}+# faster\n"
+    assert (await room.comparisons.diff(number)).diff == f"-{agentfile.TEMPLATE}+# faster\n"
     await room.do(room.yes(number))
     assert room.lifecycle.orders == [("deploy", "alice", row.commit)]
     assert room.lifecycle.now == [False]
@@ -44,7 +44,7 @@ async def test_a_yes_deploys_a_commit(room: Room) -> None:
         f"The request 1 to deploy {row.commit[:12]} to alice was approved, and {row.commit[:12]} "
         "is deployed."
     )
-    assert (await room.approvals.diff(number)).diff == f"-{agentfile.TEMPLATE}+# faster\n"
+    assert (await room.comparisons.diff(number)).diff == f"-{agentfile.TEMPLATE}+# faster\n"
     (deploy, initial) = await room.approvals.deploy_log("alice", 10)
     assert (deploy.approval, deploy.commit, deploy.requested_by) == (number, row.commit, MANAGER)
     assert (initial.approval, initial.commit, initial.requested_by) == (0, before, OPERATOR)
@@ -397,7 +397,7 @@ async def test_an_unknown_id_is_not_found(room: Room, number: int) -> None:
         room.yes(number),
         room.no(number, ""),
         room.approvals.withdraw(OPERATOR, number),
-        room.approvals.diff(number),
+        room.comparisons.diff(number),
     ):
         with pytest.raises(NotFound):
             await room.do(asked)

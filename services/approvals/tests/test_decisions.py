@@ -71,7 +71,7 @@ async def test_a_change_that_was_shown_against_another_base_is_refused(room: Roo
     waiting = await apply(room, "# 2\n")
     await room.do(room.yes(waiting))
     number = await room.do(room.approvals.revert(OPERATOR, "alice", "deployed/0"))
-    read = await room.approvals.diff(number)
+    read = await room.comparisons.diff(number)
     assert read.base == room.git.applied["alice"].refs["main"]
     room.lifecycle.end("alice")
     await room.rest()
@@ -79,7 +79,7 @@ async def test_a_change_that_was_shown_against_another_base_is_refused(room: Roo
     with pytest.raises(Conflict, match=f"shown against {read.base}, but alice has {now} deployed"):
         await room.do(room.approvals.approve(number, first, read.base))
     assert room.state(number) is ApprovalState.PENDING
-    again = await room.approvals.diff(number)
+    again = await room.comparisons.diff(number)
     assert again.base == now
     await room.do(room.approvals.approve(number, first, again.base))
     with pytest.raises(Conflict, match="shown against nothing, but"):
@@ -90,7 +90,7 @@ async def test_a_change_that_was_shown_against_another_base_is_refused(room: Roo
 
 async def test_a_new_agent_has_no_base(room: Room) -> None:
     number = await spawn(room)
-    assert (await room.approvals.diff(number)).base == ""
+    assert (await room.comparisons.diff(number)).base == ""
     await room.do(room.approvals.approve(number, room.row(number).commit, ""))
     assert room.lifecycle.orders == [("spawn", "bob", room.row(number).commit)]
 
