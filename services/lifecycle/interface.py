@@ -339,6 +339,10 @@ class Job1(Interface, name=names.JOB_INTERFACE):
     async def Hurry(self) -> None:
         self._parts.orders.hurry(self._job.number)
 
+    @method(allow=OPERATOR)
+    async def GetOutput(self) -> StrList:
+        return list(self._job.output)
+
     @prop(const=True)
     def Id(self) -> UInt32:
         return self._job.number
@@ -354,6 +358,9 @@ class Job1(Interface, name=names.JOB_INTERFACE):
     @prop()
     def State(self) -> records.JobState:
         return self._job.state
+
+    @signal()
+    def Output(self, lines: StrList) -> None: ...
 
 
 PROPERTIES: Final = {
@@ -425,6 +432,10 @@ class BusObserver:
 
     def job_changed(self, job: Job) -> None:
         self._jobs[job.number].emit_changed("State")
+
+    def job_output(self, job: Job, lines: list[str]) -> None:
+        if shown := self._jobs.get(job.number):
+            shown.Output(*records.JobOutput(lines))
 
     def job_removed(self, job: Job, result: records.JobResult, note: str) -> None:
         path = names.job_path(job.number)

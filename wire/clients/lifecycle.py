@@ -180,3 +180,7 @@ class JobClient(Client, interface=names.JOB_INTERFACE, destination=names.LIFECYC
     @remote("Hurry")
     async def hurry(self) -> None:
         """Run the job without waiting for the end of the turn."""
+
+    @remote("GetOutput")
+    async def get_output(self) -> StrList:
+        """Return the newest lines about the work of the job."""

@@ -378,6 +378,13 @@ class JobRemoved(NamedTuple):
 
 
 @struct
+class JobOutput(NamedTuple):
+    """The arguments of the signal Output of a job."""
+
+    lines: StrList
+
+
+@struct
 class CommandIssued(NamedTuple):
     """The arguments of the signal CommandIssued."""
 

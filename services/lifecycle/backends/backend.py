@@ -6,6 +6,7 @@ from typing import Protocol
 
 from services.agentfile import AgentFile
 from services.lifecycle.agents.agent import Spec, UnitStatus
+from services.lifecycle.host.build_output import Tell
 from services.lifecycle.host.shared import Shortage
 from wire.records.lifecycle import Network, NetworkMode, Resources, Usage
 
@@ -74,7 +75,7 @@ class Backend(Protocol):
     async def reconcile(self, spec: Spec, *, running: bool) -> Reconciled:
         """Correct everything on the host that belongs to the container, like `configure`."""
 
-    async def build(self, spec: Spec, job: int) -> bool:
+    async def build(self, spec: Spec, job: int, tell: Tell) -> bool:
         """Build the configuration at `spec.commit` unless it is built already.
 
         A build may take as long as a download does. It continues after a cancellation, until
@@ -83,6 +84,7 @@ class Backend(Protocol):
         Args:
             spec: the agent and the commit.
             job: the job that the journal names with the output.
+            tell: is called with further lines of the output of a build that takes longer.
 
         Returns:
             Whether something had to be built.

@@ -13,6 +13,7 @@ from services.agentfile import AgentFile
 from services.lifecycle.agents.agent import Spec
 from services.lifecycle.backends.layout import Layout
 from services.lifecycle.files.nofollow import Directory, read_below, remove_below
+from services.lifecycle.host.build_output import Tell, followed
 from services.lifecycle.host.journal import Journal
 from services.lifecycle.host.systemd import Systemd
 from wire import names
@@ -80,7 +81,7 @@ class Builds:
         usr = self._layout.builds / spec.name / spec.commit / "usr"
         return usr if spec.commit and usr.is_dir() and not usr.is_symlink() else None
 
-    async def make(self, spec: Spec, job: int) -> bool:
+    async def make(self, spec: Spec, job: int, tell: Tell) -> bool:
         """Build the configuration unless it is built already; see `Backend.build`."""
         if not spec.commit or await asyncio.to_thread(self._complete, spec):
             return False
@@ -91,7 +92,8 @@ class Builds:
             await self._systemd.stop(unit, BUILD_TIMEOUT)
         await self._systemd.reset_failed(unit)
         try:
-            await self._systemd.start(unit, BUILD_TIMEOUT)
+            async with followed(unit, tell):
+                await self._systemd.start(unit, BUILD_TIMEOUT)
         except Conflict:
             raise Conflict(await self._failure(spec)) from None
         await asyncio.to_thread(self.read, spec)

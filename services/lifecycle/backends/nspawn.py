@@ -21,6 +21,7 @@ from services.lifecycle.backends.effective_config import EffectiveConfig
 from services.lifecycle.backends.layout import Layout, container_unit
 from services.lifecycle.host import cgroup
 from services.lifecycle.host.addresses import HostAddresses
+from services.lifecycle.host.build_output import Tell
 from services.lifecycle.host.credential_files import CredentialFiles
 from services.lifecycle.host.in_use import listening_ports, used_uids
 from services.lifecycle.host.journal import Journal
@@ -239,9 +240,9 @@ class Nspawn:
 
     # The deployed configuration
 
-    async def build(self, spec: Spec, job: int) -> bool:
+    async def build(self, spec: Spec, job: int, tell: Tell) -> bool:
         """Run hive-build@NAME.service and wait for its end."""
-        return await self._builds.make(spec, job)
+        return await self._builds.make(spec, job, tell)
 
     async def stop_build(self, name: str) -> None:
         """Stop hive-build@NAME.service and wait for its end."""

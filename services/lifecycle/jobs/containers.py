@@ -88,7 +88,7 @@ class Containers:
         """Write everything that the next start needs; build what is missing."""
         agent = self._roster.agent(job.agent)
         with waiting(job):
-            await self._backend.build(agent.spec, job.number)
+            await self._backend.build(agent.spec, job.number, job.tell)
         self._note_start(job)
         # From here on systemd starts the container with this network, also after a crash.
         self._roster.set_network(agent.name, self._backend.network_mode(agent.spec))

@@ -1,5 +1,6 @@
 """One job: its verb, its states and the data that is stored with it."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +19,10 @@ PARTICIPLES: Final[Mapping[JobVerb, str]] = {
     JobVerb.SLEEP: "put to sleep",
     JobVerb.DEPLOY: "deployed",
 }
+
+
+MAX_OUTPUT: Final = 200
+"""The most lines of a job's output that are kept."""
 
 
 class CutShortError(Exception):
@@ -46,6 +51,16 @@ class Job:
 
     awaits_turn: bool = False
     """Whether the job waits for the end of a turn. A hostile agent never ends its turn."""
+
+    output: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_OUTPUT), compare=False)
+    """The newest lines about the job: its steps, and what its build prints."""
+    on_output: Callable[[list[str]], None] = field(default=lambda lines: None, compare=False)
+    """Called with further lines of the output."""
+
+    def tell(self, lines: list[str]) -> None:
+        """Add lines to the output."""
+        self.output.extend(lines)
+        self.on_output(lines)
 
     @property
     def cancelling(self) -> bool:

@@ -42,6 +42,9 @@ class JobObserver(Protocol):
     def job_changed(self, job: Job) -> None:
         """Note the new state of `job`."""
 
+    def job_output(self, job: Job, lines: list[str]) -> None:
+        """Note further lines about the work of `job`."""
+
     def job_removed(self, job: Job, result: JobResult, note: str) -> None:
         """Note that `job` has ended; `note` says why it failed, or what it changed."""
 
@@ -114,6 +117,7 @@ class JobRunner:
     def resume(self, job: Job, work: Work, undo: Work) -> None:
         """Begin `job`, which is in the store already."""
         self._running[job.agent] = job
+        job.on_output = lambda lines: self._observer.job_output(job, lines)
         self._tasks[job.number] = asyncio.create_task(
             self._run(job, work, undo), name=f"job-{job.number}"
         )
@@ -156,7 +160,7 @@ class JobRunner:
 
     async def _run(self, job: Job, work: Work, undo: Work) -> None:
         fields = {"HIVE_AGENT": job.agent, "HIVE_JOB": job.number}
-        progress.begin(fields)  # for this task only, which belongs to the job
+        progress.begin(fields, job.tell)  # for this task only, which belongs to the job
         try:
             result, note = await self._outcome(job, work, undo)
         except (asyncio.CancelledError, CutShortError) as end:

@@ -268,7 +268,7 @@ class Steps:
         agent = self._roster.agent(job.agent)
         changes = []
         with waiting(job):
-            if await self._backend.build(agent.spec, job.number):
+            if await self._backend.build(agent.spec, job.number, job.tell):
                 changes.append("configuration rebuilt")
         step(f"{agent.name}: checking and repairing the files")
         found = await self._backend.reconcile(agent.spec, running=agent.unit_status.up)

@@ -10,6 +10,7 @@ from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Agent, Spec, UnitStatus
 from services.lifecycle.agents.start import Start
 from services.lifecycle.backends.backend import Reconciled, Watcher
+from services.lifecycle.host.build_output import Tell
 from services.lifecycle.host.shared import Shortage
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.crash import Crash
@@ -111,10 +112,11 @@ class FakeBackend:
     async def listening_ports(self) -> frozenset[int]:
         return self.bound
 
-    async def build(self, spec: Spec, job: int) -> bool:
+    async def build(self, spec: Spec, job: int, tell: Tell) -> bool:
         if not spec.commit or spec.commit in self.built:
             return False
         await self._called("build", spec.name, spec.commit)
+        tell([f"{spec.commit} is built"])
         self.built.add(spec.commit)
         await self._did()
         return True
@@ -367,6 +369,7 @@ class Diary:
     def __init__(self) -> None:
         self.events: list[tuple[object, ...]] = []
         self.crashes: list[Crash] = []
+        self.output: list[str] = []
         self.finished: dict[int, asyncio.Future[tuple[JobResult, str]]] = {}
         self._newer = asyncio.Event()
 
@@ -400,6 +403,9 @@ class Diary:
 
     def job_changed(self, job: Job) -> None:
         self._note("job", job.state, job.agent)
+
+    def job_output(self, job: Job, lines: list[str]) -> None:
+        self.output += lines
 
     def job_removed(self, job: Job, result: JobResult, error: str) -> None:
         self.finished[job.number].set_result((result, error))

@@ -30,6 +30,10 @@ async def synced() -> None:
     """Do nothing: this journal has stored everything."""
 
 
+def ignored(_lines: list[str]) -> None:
+    """Take no notice of the output."""
+
+
 class Host:
     """A host whose systemd runs builds that produce `content`."""
 
@@ -70,16 +74,16 @@ async def host(tmp_path: Path, connect: Connect) -> Host:
 
 
 async def test_a_commit_is_built_once(host: Host) -> None:
-    assert await host.builds.make(ALICE, 7)
+    assert await host.builds.make(ALICE, 7, ignored)
     assert host.orders == [f"HIVE_AGENT=alice\nHIVE_COMMIT={COMMIT}\nHIVE_JOB=7\n"]
     assert host.builds.configuration(ALICE).model == "m"
-    assert not await host.builds.make(ALICE, 8)
+    assert not await host.builds.make(ALICE, 8, ignored)
     assert len(host.orders) == 1
 
 
 async def test_nothing_is_built_for_whom_nothing_was_deployed(host: Host) -> None:
     nobody = Spec("alice", ALICE.uid_base, ALICE.machine_id)
-    assert not await host.builds.make(nobody, 7)
+    assert not await host.builds.make(nobody, 7, ignored)
     assert host.builds.read(nobody) == agentfile.AgentFile()
     assert host.manager.calls == []
 
@@ -87,18 +91,18 @@ async def test_nothing_is_built_for_whom_nothing_was_deployed(host: Host) -> Non
 async def test_the_build_of_an_interrupted_job_is_joined(host: Host) -> None:
     host.manager.result = "failed"
     with pytest.raises(Conflict):
-        await host.builds.make(ALICE, 7)
+        await host.builds.make(ALICE, 7, ignored)
     host.manager.result = "done"
     host.manager.calls.clear()
-    assert await host.builds.make(ALICE, 7)
+    assert await host.builds.make(ALICE, 7, ignored)
     assert "StopUnit" not in host.called()
 
 
 async def test_one_for_another_order_is_ended_first(host: Host) -> None:
-    assert await host.builds.make(ALICE, 7)
+    assert await host.builds.make(ALICE, 7, ignored)
     host.manager.calls.clear()
     host.file.unlink()
-    assert await host.builds.make(ALICE, 8)
+    assert await host.builds.make(ALICE, 8, ignored)
     assert [call for call in host.called() if call != "ResetFailedUnit"] == [
         "StopUnit",
         "StartUnit",
@@ -109,7 +113,7 @@ async def test_one_that_fails_says_what_it_said_last(host: Host) -> None:
     host.manager.result = "failed"
     host.manager.units[UNIT][0].values["invocation"] = "cd" * 16
     with pytest.raises(Conflict) as failure:
-        await host.builds.make(ALICE, 7)
+        await host.builds.make(ALICE, 7, ignored)
     assert str(failure.value).splitlines() == [
         "The configuration of alice at cccccccccccc could not be built: "
         "E: Unable to locate package nope.",
@@ -123,11 +127,11 @@ async def test_one_that_fails_says_what_it_said_last(host: Host) -> None:
 
 @pytest.mark.parametrize("content", ["modle = 'm'", "\0", "x" * (agentfile.MAX_BYTES + 10)])
 async def test_one_that_is_damaged_is_built_again(host: Host, content: str) -> None:
-    await host.builds.make(ALICE, 7)
+    await host.builds.make(ALICE, 7, ignored)
     host.file.write_text(content)
     with pytest.raises(Conflict, match="cannot be used"):
         host.builds.read(ALICE)
-    assert await host.builds.make(ALICE, 8)
+    assert await host.builds.make(ALICE, 8, ignored)
     assert host.builds.read(ALICE).model == "m"
     assert host.file.parent.parent.stat().st_uid == BUILDER
 
@@ -135,7 +139,7 @@ async def test_one_that_is_damaged_is_built_again(host: Host, content: str) -> N
 async def test_only_a_damaged_build_is_logged(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     assert host.builds.configuration(ALICE) == agentfile.AgentFile()
     assert not caplog.records
-    await host.builds.make(ALICE, 7)
+    await host.builds.make(ALICE, 7, ignored)
     host.file.write_text("modle = 'm'")
     other = replace(ALICE, commit="d" * 40)
     host.builds.configuration(other)
@@ -147,7 +151,7 @@ async def test_only_a_damaged_build_is_logged(host: Host, caplog: pytest.LogCapt
 async def test_a_build_that_makes_nothing_usable_is_no_success(host: Host) -> None:
     host.content = "modle = 'm'"
     with pytest.raises(Conflict, match="modle"):
-        await host.builds.make(ALICE, 7)
+        await host.builds.make(ALICE, 7, ignored)
 
 
 async def test_links_lead_nowhere(host: Host, tmp_path: Path) -> None:
@@ -157,7 +161,7 @@ async def test_links_lead_nowhere(host: Host, tmp_path: Path) -> None:
     (host.layout.builds / "alice").symlink_to(outside)
     with pytest.raises(Conflict, match="cannot be used"):
         host.builds.read(ALICE)
-    assert await host.builds.make(ALICE, 7)
+    assert await host.builds.make(ALICE, 7, ignored)
     assert host.builds.read(ALICE).model == "m"
 
     host.file.unlink()
@@ -174,14 +178,14 @@ async def test_links_lead_nowhere(host: Host, tmp_path: Path) -> None:
 
 async def test_what_cannot_be_read_is_shown_as_the_default(host: Host) -> None:
     assert host.builds.configuration(ALICE) == agentfile.AgentFile()
-    await host.builds.make(ALICE, 7)
+    await host.builds.make(ALICE, 7, ignored)
     assert host.builds.configuration(ALICE).model == "m"
     other = Spec("alice", ALICE.uid_base, ALICE.machine_id, commit="d" * 40)
     assert host.builds.configuration(other).model is None
 
 
 async def test_what_is_forgotten_leaves_nothing(host: Host) -> None:
-    await host.builds.make(ALICE, 7)
+    await host.builds.make(ALICE, 7, ignored)
     await host.builds.forget("alice", purge=False)
     assert host.file.is_file()
     assert not list(host.layout.orders.iterdir())

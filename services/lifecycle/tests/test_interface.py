@@ -127,6 +127,24 @@ async def test_a_job_is_an_object_while_it_runs(room: Room) -> None:
     room.backend.gate.set()
 
 
+async def test_the_work_of_a_job_is_told_while_it_goes_on(room: Room) -> None:
+    room.backend.gate.clear()
+    async with (
+        asyncio.timeout(5),
+        room.client.subscribe(interface=names.JOB_INTERFACE, member="Output") as output,
+    ):
+        [job] = await room.call(
+            THE_OPERATOR, names.LIFECYCLE_PATH, names.LIFECYCLE, "Spawn", "sa{sv}", "alice", {}
+        )
+        signal = await anext(aiter(output))
+        [lines] = await room.call(THE_OPERATOR, job, names.JOB_INTERFACE, "GetOutput")
+        assert (signal.path, lines[: len(signal.args[0])]) == (job, signal.args[0])
+        assert lines[0].startswith("alice: ")
+        with pytest.raises(AccessDenied):
+            await room.call(agent("bob"), job, names.JOB_INTERFACE, "GetOutput")
+    room.backend.gate.set()
+
+
 @pytest.mark.parametrize("who", ALL, ids=str)
 @pytest.mark.parametrize(
     ("member", "signature", "args", "allowed"),
