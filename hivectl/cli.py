@@ -13,6 +13,7 @@ from hivectl.commands import (
     budgets,
     chat,
     completion,
+    configurations,
     containers,
     credentials,
     dashboard,
@@ -56,7 +57,12 @@ SECTIONS: dict[str, list[click.Command]] = {
     "Costs and budgets": [turns.cost, *budgets.COMMANDS],
     "Messages": [*messages.COMMANDS, *threads.COMMANDS, *history.COMMANDS, *dead_letters.COMMANDS],
     "Questions and reminders": [*questions.COMMANDS, *reminders.COMMANDS],
-    "Approvals and deployments": [*approvals.COMMANDS, *deployments.COMMANDS, *egress.COMMANDS],
+    "Approvals and deployments": [
+        *approvals.COMMANDS,
+        *deployments.COMMANDS,
+        *configurations.COMMANDS,
+        *egress.COMMANDS,
+    ],
     "The hive": [
         *credentials.COMMANDS,
         *dashboard.COMMANDS,

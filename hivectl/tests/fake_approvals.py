@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hivectl.tests.fake_agent import COMMIT, SINCE
 from wire import names
-from wire.errors import Conflict
+from wire.errors import Conflict, InvalidArgument, NotFound
 from wire.interface import Interface, caller, method
 from wire.principal import OPERATOR
 from wire.records import decode
@@ -20,6 +20,8 @@ from wire.records.approvals import (
     ApprovalOptions,
     ApprovalState,
     Change,
+    ConfigFile,
+    ConfigureOptions,
     Deploy,
     SpawnRequestOptions,
 )
@@ -69,6 +71,8 @@ class FakeApprovals(Interface, name=names.APPROVALS):
             Deploy(SINCE - 1_000_000, "bob-2", COMMIT[::-1], 0, "operator", "The first one"),
         ]
         self.text = DIFF
+        self.files = {"agent.toml": 'model = "a"\n', "notes.md": "\u202eold\n"}
+        self.deployed = BASE
         self.allow_job = names.job_path(2)
         self.calls: list[tuple[Any, ...]] = []
 
@@ -129,6 +133,25 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         if wanted.state is not ApprovalState.PENDING and how == "approve":
             raise Conflict(f"Request {id} for {wanted.agent} is already {wanted.state}.")
         return self._lifecycle.job("carol", "spawn")
+
+    @method(allow=OPERATOR)
+    async def GetFile(self, agent: Str, path: Str) -> ConfigFile:
+        if path not in self.files:
+            raise NotFound(f"There is no file {path} in 0123 of {agent}.")
+        return ConfigFile(self.files[path], BASE, list(self.files))
+
+    @method(allow=OPERATOR)
+    async def CompareFile(self, agent: Str, path: Str, text: Str) -> Change:
+        if "wrong" in text:
+            raise InvalidArgument("agent.toml, line 1: wrong is not a valid key.")
+        return Change(self.text, self.deployed)
+
+    @method(allow=OPERATOR)
+    async def Configure(
+        self, agent: Str, path: Str, text: Str, base: Str, options: Dict
+    ) -> Allowed:
+        self.calls.append(("configure", agent, path, text, base, decode(ConfigureOptions, options)))
+        return Allowed(8, self._lifecycle.job(agent, "deploy"))
 
     @method(allow=OPERATOR)
     async def Deny(self, id: UInt64, commit: Str, note: Str) -> None:

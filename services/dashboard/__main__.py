@@ -16,6 +16,7 @@ from services.dashboard.clients.agent_tails import AgentTails
 from services.dashboard.clients.agent_turns import AgentTurns
 from services.dashboard.clients.approvals_feed import ApprovalsFeed
 from services.dashboard.clients.broker_feed import BrokerFeed
+from services.dashboard.clients.configurations import Configurations
 from services.dashboard.clients.costs import Costs
 from services.dashboard.clients.egress import EgressHosts
 from services.dashboard.clients.harnesses import Harnesses
@@ -26,6 +27,7 @@ from services.dashboard.clients.measurements import Measurements
 from services.dashboard.clients.samples import Samples
 from services.dashboard.clients.services import ExplainingCaller
 from services.dashboard.http.agent_handlers import AgentHandlers
+from services.dashboard.http.approval_handlers import ApprovalHandlers
 from services.dashboard.http.connection import Connection
 from services.dashboard.http.control_handlers import ControlHandlers
 from services.dashboard.http.event_streams import EventStreams
@@ -146,6 +148,7 @@ class DashboardService(unit.Service):
                 actions,
             ),
             ControlHandlers(AgentControl(caller)),
+            ApprovalHandlers(Configurations(caller)),
             Metrics(tables, page_state.counts, measurements),
             PreviewLinks(self._previews, tickets),
             LedgerHandlers(Costs(caller), EgressHosts(caller)),

@@ -12,7 +12,7 @@ from wire.clients.client import Client
 from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import LOGIN_SECONDS, AgentClient, LifecycleClient
 from wire.errors import Conflict, HiveError, NotFound
-from wire.records.approvals import NO_JOB, ApprovalOptions, Change
+from wire.records.approvals import NO_JOB
 from wire.records.broker import (
     ALLOW_ALWAYS,
     MessageFilter,
@@ -162,26 +162,6 @@ class OperatorActions:
     async def cancel_login(self, name: str, login: int) -> str:
         """End a login; return a sentence of the agent's harness."""
         return without_addresses(await self._agent(name).cancel_login(login))
-
-    async def approve(self, approval: int, commit: str, base: str | None, *, now: bool) -> None:
-        """Approve a request.
-
-        Args:
-            approval: the number of the request.
-            commit: the commit that the page showed.
-            base: the base of the change that the page showed; None: it showed no change.
-            now: do not wait until the agent's turn is over.
-        """
-        method = self._approvals.approve_now if now else self._approvals.approve
-        await method(approval, commit, ApprovalOptions(base=base))
-
-    async def diff(self, approval: int) -> Change:
-        """Return the change that a request asks for."""
-        return await self._approvals.diff(approval)
-
-    async def deny(self, approval: int, commit: str, note: str) -> None:
-        """Deny a request that the page showed with `commit`; `note` tells the manager why."""
-        await self._approvals.deny(approval, commit, note)
 
     async def refresh(self, service: str) -> None:
         """Wait for a service that is starting; make its feed ask for everything again."""

@@ -1,12 +1,15 @@
 """Lifecycle's feed: agents and jobs."""
 
+from contextlib import suppress
+
 from services.dashboard.clients.feed import Feed
 from services.dashboard.state.page_state import PageState
 from wire import names
 from wire.bus import Bus
-from wire.clients.lifecycle import LifecycleClient
+from wire.clients.lifecycle import JobClient, LifecycleClient
+from wire.errors import NotFound
 from wire.records.codec import decode, updated
-from wire.records.lifecycle import AgentProperties, Crashed, JobNew, JobRemoved
+from wire.records.lifecycle import AgentProperties, Crashed, JobNew, JobOutput, JobRemoved
 from wire.signals import Signal
 
 
@@ -18,6 +21,7 @@ class LifecycleFeed(Feed):
         {"path_namespace": names.LIFECYCLE_PATH, "interface": names.OBJECT_MANAGER},
         {"path_namespace": names.LIFECYCLE_PATH, "interface": names.PROPERTIES},
         {"path_namespace": names.LIFECYCLE_PATH, "interface": names.AGENT_INTERFACE},
+        {"path_namespace": names.LIFECYCLE_PATH, "interface": names.JOB_INTERFACE},
         {"path_namespace": names.LIFECYCLE_PATH, "interface": names.LIFECYCLE},
     )
 
@@ -32,6 +36,9 @@ class LifecycleFeed(Feed):
         self._agents, jobs = await self._lifecycle.managed_objects()
         self.state.replace_agents(self._agents.values())
         self.state.replace_jobs(jobs)
+        for path in jobs:
+            with suppress(NotFound):  # it has ended meanwhile
+                self.state.replace_output(path, await JobClient(self.bus, path).get_output())
 
     def apply(self, signal: Signal) -> None:
         """Agents appear, change, crash and disappear; jobs begin and end."""
@@ -47,6 +54,13 @@ class LifecycleFeed(Feed):
             case "Crashed", values:
                 if agent := self._agents.get(signal.path):
                     self.state.add_crash(agent.name, decode(Crashed, values))
+            case _:
+                self._apply_job(signal)
+
+    def _apply_job(self, signal: Signal) -> None:
+        match signal.member, signal.args:
+            case "Output", values:
+                self.state.add_output(signal.path, decode(JobOutput, values).lines)
             case "JobNew", values:
                 self.state.add_job(decode(JobNew, values))
             case "JobRemoved", values:

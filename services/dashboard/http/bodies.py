@@ -11,6 +11,9 @@ from wire.errors import InvalidArgument, LimitExceeded
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of a body: the longest message that the broker takes, however JSON escapes it."""
 
+MAX_FILE = 128 * 1024
+"""Characters of a file of a configuration; approvals takes fewer, and says so."""
+
 MAX_LOGIN = 8192
 """Bytes of a body from somebody who is not logged in, and might send many at once."""
 
@@ -83,6 +86,41 @@ class Denial(Body):
 
     commit: str = Field(max_length=40)
     note: str = Field(default="", max_length=10_000)
+
+
+class Spawn(Body):
+    """A new agent; without `config`, it has what is kept of an earlier one, or the template."""
+
+    name: str = Field(max_length=64)
+    reason: str = Field(max_length=10_000)
+    config: str | None = Field(default=None, max_length=MAX_FILE)
+
+
+class Revert(Body):
+    """The number of a deploy to go back to."""
+
+    to: int = Field(ge=0, lt=2**63)
+
+
+class EditedFile(Body):
+    """A file of a configuration, as the operator has edited it."""
+
+    path: str = Field(max_length=2000)
+    text: str = Field(max_length=MAX_FILE)
+
+
+class Configuration(EditedFile):
+    """A file to deploy, in the place of that of the commit `base`, which the page showed."""
+
+    base: str = Field(max_length=40)
+    reason: str = Field(default="", max_length=10_000)
+    now: bool = False
+
+
+class Typed(Body):
+    """The name of an agent, which the operator has typed."""
+
+    name: str = Field(max_length=64)
 
 
 class Answer(Body):

@@ -10,6 +10,7 @@ from services.dashboard.clients.services import agent_path
 from services.dashboard.http import bodies, openapi, pages
 from services.dashboard.http.agent_handlers import AgentHandlers
 from services.dashboard.http.answers import add_headers, refusal
+from services.dashboard.http.approval_handlers import ApprovalHandlers
 from services.dashboard.http.connection import METRICS, REFUSED, Reason
 from services.dashboard.http.control_handlers import ControlHandlers
 from services.dashboard.http.event_streams import EventStreams
@@ -66,6 +67,7 @@ class Handlers:
         details: AgentDetails,
         agents: AgentHandlers,
         control: ControlHandlers,
+        approvals: ApprovalHandlers,
         metrics: Metrics,
         previews: PreviewLinks,
         ledger: LedgerHandlers,
@@ -81,6 +83,7 @@ class Handlers:
         self._details = details
         self._agents = agents
         self._control = control
+        self._approvals = approvals
         self._metrics = metrics
         self._previews = previews
         self._ledger = ledger
@@ -96,7 +99,6 @@ class Handlers:
         app.on_response_prepare.append(add_headers)
         message = r"/api/messages/{id:\d{1,18}}"
         question = r"/api/questions/{id:\d{1,18}}"
-        approval = r"/api/approvals/{id:\d{1,18}}"
         service = "/api/services/{name:broker|lifecycle|approvals|ledger}"
         app.add_routes(
             [
@@ -104,6 +106,7 @@ class Handlers:
                 *(web.get(f"/{name}", self.section_page) for name in pages.SECTIONS),
                 web.get("/agents/{name}", self.agent_page),
                 web.get(r"/agents/{name}/turns/{turn:\d{1,15}}", self.turn_page),
+                web.get("/agents/{name}/configuration", self.configuration_page),
                 web.get("/login", self.login_page),
                 web.get("/static/{name}", self.static),
                 web.get("/worker.js", self.worker),
@@ -124,9 +127,6 @@ class Handlers:
                 web.post("/api/agents/{name}/wake", self.wake),
                 web.post("/api/agents/{name}/egress", self.answer_egress),
                 web.post("/api/agents/{name}/preview", self.preview),
-                web.get(f"{approval}/diff", self.diff),
-                web.post(f"{approval}/approve", self.approve),
-                web.post(f"{approval}/deny", self.deny),
                 web.post(f"{service}/refresh", self.refresh),
             ]
         )
@@ -137,6 +137,7 @@ class Handlers:
         app.add_routes(self._push.routes())
         app.add_routes(self._ledger.routes())
         app.add_routes(self._logs.routes())
+        app.add_routes(self._approvals.routes())
         return app
 
     def _file(self, name: str) -> web.Response:
@@ -169,6 +170,11 @@ class Handlers:
         """Serve the page of one turn; its script finds out whether the turn exists."""
         agent_path(request.match_info["name"])
         return self._file("turn.html")
+
+    async def configuration_page(self, request: web.Request) -> web.Response:
+        """Serve the page of an agent's configuration."""
+        agent_path(request.match_info["name"])
+        return self._file("configuration.html")
 
     async def login_page(self, _request: web.Request) -> web.Response:
         """Serve the login page: how to get a link, and a script that posts the link's token.
@@ -280,23 +286,6 @@ class Handlers:
         port = (await bodies.read(request, bodies.Preview)).port
         session, origin = self._access.session(request), request.headers["Origin"]
         return web.json_response({"url": self._previews.url(name, port, session, origin)})
-
-    async def approve(self, request: web.Request) -> web.Response:
-        """Approve a request."""
-        body = await bodies.read(request, bodies.Approval)
-        await self._actions.approve(_id(request), body.commit, body.base, now=body.now)
-        return web.json_response({})
-
-    async def diff(self, request: web.Request) -> web.Response:
-        """Answer with the lines of the change that a request asks for, and its base."""
-        change = await self._actions.diff(_id(request))
-        return web.json_response({"diff": shown.lines(change.diff), "base": change.base})
-
-    async def deny(self, request: web.Request) -> web.Response:
-        """Deny a request, with a note."""
-        body = await bodies.read(request, bodies.Denial)
-        await self._actions.deny(_id(request), body.commit, body.note)
-        return web.json_response({})
 
     async def refresh(self, request: web.Request) -> web.Response:
         """Ask a service for its state again."""

@@ -6,7 +6,14 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-SECTIONS: Final[tuple[str, ...]] = ("cost", "logs", "network", "settings")
+SECTIONS: Final[tuple[str, ...]] = (
+    "approvals",
+    "cost",
+    "deploys",
+    "logs",
+    "network",
+    "settings",
+)
 """The sections that have a page of their own: /NAME is the file NAME.html. The links to them are
 in shared_sections.html."""
 

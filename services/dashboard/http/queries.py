@@ -5,8 +5,10 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from services import agentfile
 from services.dashboard.clients.costs import MAX_DAYS
 from wire.errors import InvalidArgument
+from wire.records.approvals import DiffBase
 from wire.records.ledger import EgressState
 
 MAX_NUMBER = 2**53 - 1
@@ -41,6 +43,30 @@ class EgressQuery(Query):
 
     state: EgressState | None = None
     hours: int | None = Field(default=None, ge=1, le=24 * 90)
+
+
+class RequestsQuery(Query):
+    """The page of requests for approval that a page wants."""
+
+    before: int | None = Field(default=None, ge=1, le=MAX_NUMBER)
+
+
+class DiffQuery(Query):
+    """The configuration that a request is compared with."""
+
+    base: DiffBase = DiffBase.DEPLOYED
+
+
+class DeploysQuery(Query):
+    """The deploys that a page wants."""
+
+    limit: int = Field(default=100, ge=1, le=999)
+
+
+class FileQuery(Query):
+    """The file of a configuration that a page wants."""
+
+    path: str = Field(default=agentfile.NAME, min_length=1, max_length=2000)
 
 
 class LogQuery(Query):

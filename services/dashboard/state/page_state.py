@@ -3,7 +3,7 @@
 This module does not know D-Bus.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import time_ns
 
@@ -60,6 +60,9 @@ MAX_RESOLVED = 5
 OPEN = frozenset({ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.BUILDING})
 """The states of approvals that are not final."""
 
+MAX_OUTPUT = 200
+"""The newest lines about the work of a job that are shown."""
+
 MAX_REFUSED = 20
 """The refused hosts of one agent that are shown; further ones are shown when these are decided."""
 
@@ -92,6 +95,8 @@ class PageState:
         """Of these more than MAX_WAITING messages wait."""
         self._cut_refused: set[str] = set()
         """Of these agents more than MAX_REFUSED hosts wait."""
+        self._output: defaultdict[str, deque[int]] = defaultdict(deque)
+        """The numbers of the lines of each job that are in the table."""
         self._costs: Counter[str] = Counter()
         self._today_ends = 0
 
@@ -141,6 +146,8 @@ class PageState:
         """Replace all jobs, by job path."""
         rows = {path: job_row(job.agent, job.verb) for path, job in jobs.items()}
         self._tables.replace(Table.JOBS, rows)
+        for path in self._output.keys() - jobs.keys():
+            self._drop_output(path)
 
     def add_job(self, job: JobNew) -> None:
         """Add a job that was accepted."""
@@ -150,6 +157,7 @@ class PageState:
         """Remove a job that ended."""
         self.counts.add_job(job)
         self._tables.update(Table.JOBS, remove={job.job})
+        self._drop_output(job.job)
         self._notices.end_job(job)
 
     # Samples and queues
@@ -171,6 +179,28 @@ class PageState:
             if depth.state is not MessageState.DEAD:
                 rows.setdefault(depth.recipient, {})[depth.state] = depth.number
         self._tables.replace(Table.QUEUES, rows)
+
+    def replace_output(self, job: str, lines: Sequence[str]) -> None:
+        """Replace the lines about the work of a job."""
+        self._drop_output(job)
+        self.add_output(job, lines)
+
+    def add_output(self, job: str, lines: Sequence[str]) -> None:
+        """Add lines about the work of a job; the oldest ones go."""
+        known = self._output[job]
+        first = known[-1] + 1 if known else 1
+        put: dict[str, Row] = {}
+        for number, line in enumerate(lines, first):
+            known.append(number)
+            put[f"{job} {number}"] = {"job": job, "n": number, "text": shown.message(line)}
+        old = [known.popleft() for _ in range(len(known) - MAX_OUTPUT)]
+        gone = {f"{job} {number}" for number in old}
+        kept = {key: row for key, row in put.items() if key not in gone}
+        self._tables.update(Table.OUTPUT, put=kept, remove=gone)
+
+    def _drop_output(self, job: str) -> None:
+        numbers = self._output.pop(job, ())
+        self._tables.update(Table.OUTPUT, remove={f"{job} {number}" for number in numbers})
 
     # Costs
 

@@ -19,6 +19,7 @@ class Table(StrEnum):
     SERVICES = "services"
     AGENTS = "agents"
     JOBS = "jobs"
+    OUTPUT = "output"
     COSTS = "costs"
     BUDGETS = "budgets"
     EGRESS = "egress"

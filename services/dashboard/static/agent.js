@@ -279,6 +279,7 @@ function merged(asked, live) {
 
 function renderDeploys(deploys) {
   const here = section("deploys");
+  here.querySelector(".configure").href = `/agents/${name}/configuration`;
   keyed(here.querySelector("ol"), deploys, (deploy) => `${deploy.approval}-${deploy.at}`, (deploy) => {
     const at = el("time");
     putTime(at, deploy.at);

@@ -1,33 +1,49 @@
-// The approvals: open requests with buttons, and the requests that were decided last.
+// The requests for approval: open ones with buttons, those that are being carried out with their log, and
+// those that were decided.
 
-import { decide } from "./api.js";
-import { makeDiff } from "./diff.js";
+import { decide, get } from "./api.js";
+import { makeChange } from "./diff.js";
 import { el, keyed, setText, showError } from "./dom.js";
-import { putText, putTime } from "./text.js";
+import { moment, putText, putTime } from "./text.js";
 
-const section = document.getElementById("approvals");
-const pendingList = section.querySelector(".pending");
-const settledList = section.querySelector(".settled");
-const settledTitle = section.querySelector("h3");
-const empty = section.querySelector(".empty");
-const error = section.querySelector(".error");
+const WORKING = new Set(["approved", "building"]);
+const VERBS = { spawn: "spawn", apply: "deploy", revert: "deploy" };
 
-/** Render both lists; return the number of open requests. */
-export function renderApprovals(mirror) {
+/**
+ * Render the requests in `section`, which has the lists `.pending`, `.working` and `.settled`, or some of them.
+ * @param options `open`: show the change of each open request at once; `older`: rows that were fetched
+ * @returns the number of open requests
+ */
+export function renderApprovals(mirror, section = document.getElementById("approvals"), options = {}) {
+  const error = section.querySelector(":scope > .error");
   const approvals = mirror.rows("approvals");
   const pending = approvals.filter((approval) => approval.state === "pending");
-  const settled = approvals.filter((approval) => approval.state !== "pending");
   pending.sort((a, b) => a.id - b.id);
-  const working = (approval) => approval.state === "approved" || approval.state === "building";
-  settled.sort((a, b) => working(b) - working(a) || b.resolved - a.resolved || b.id - a.id);
-  empty.hidden = pending.length > 0 || mirror.tables.services.approvals?.available !== true;
-  settledTitle.hidden = settled.length === 0;
-  keyed(pendingList, pending, (approval) => approval.id, makePending);
-  keyed(settledList, settled, (approval) => approval.id, makeSettled, updateSettled);
+  const known = mirror.tables.services.approvals?.available === true;
+  section.querySelector(".empty").hidden = pending.length > 0 || !known;
+  const version = (approval) => JSON.stringify(approval);
+  keyed(section.querySelector(".pending"), pending, (one) => one.id, (one) => makePending(one, error, options), undefined, version);
+  const working = approvals.filter(({ state }) => WORKING.has(state)).sort((a, b) => a.resolved - b.resolved);
+  put(section, ".working", working, (one) => makeWorking(one, error), (node, one) => updateWorking(node, one, mirror));
+  const decided = new Map((options.older ?? []).map((one) => [one.id, one]));
+  for (const one of approvals) decided.set(one.id, one);
+  const settled = [...decided.values()].filter(({ state }) => state !== "pending" && !WORKING.has(state));
+  settled.sort((a, b) => (options.older ? b.id - a.id : b.resolved - a.resolved || b.id - a.id));
+  put(section, ".settled", settled, (one) => makeSettled(one, error), (node, one) => updateSettled(node, one, mirror));
   return pending.length;
 }
 
-function makePending(approval) {
+// Render a list with the title above it; a page may lack both.
+function put(section, css, items, make, update) {
+  const list = section.querySelector(css);
+  if (!list) return;
+  const title = list.previousElementSibling;
+  if (title?.tagName === "H3") title.hidden = items.length === 0;
+  keyed(list, items, (item) => item.id, make, update);
+}
+
+/** Make the card of an open request; `error` is the line that shows a failure. */
+export function makePending(approval, error, { open = false } = {}) {
   const asked = el("time");
   putTime(asked, approval.requested);
   const reason = el("p", { className: "reason", dir: "auto" });
@@ -41,25 +57,29 @@ function makePending(approval) {
   const now = button("Approve now");
   now.title = "Deploys at once, even in the middle of a turn";
   now.hidden = approval.kind === "spawn";
-  const deny = button("Deny…");
+  const isOwn = approval.requested_by === "operator";
+  const deny = button(isOwn ? "Withdraw" : "Deny…");
   const buttons = [approve, now, deny];
-  const denial = makeDenial(approval, deny);
-  const change = approval.commit ? makeDiff(approval) : "";
+  const denial = isOwn ? "" : makeDenial(approval, deny, error);
+  const change = approval.commit ? makeChange(approval, { open }) : "";
   // The decision is about what this card shows; approvals refuses it when that has changed.
   const yes = async (options) => {
     const { base } = change.dataset ?? {};
     const body = base === undefined ? options : { ...options, base };
     // The change that was shown may be outdated: show it again.
-    if (!(await settle(approval, "approve", body, buttons))) change.dispatchEvent?.(new Event("toggle"));
+    if (!(await settle(approval, "approve", body, buttons, error))) change.dispatchEvent?.(new Event("toggle"));
   };
   approve.addEventListener("click", () => yes({}));
   now.addEventListener("click", () => yes({ now: true }));
-  deny.addEventListener("click", () => {
-    denial.hidden = !denial.hidden;
-    deny.setAttribute("aria-expanded", String(!denial.hidden));
-    if (!denial.hidden) denial.elements.note.focus();
-  });
-  deny.setAttribute("aria-expanded", "false");
+  if (isOwn) deny.addEventListener("click", () => act(`/api/approvals/${approval.id}/withdraw`, {}, buttons, error));
+  else {
+    deny.addEventListener("click", () => {
+      denial.hidden = !denial.hidden;
+      deny.setAttribute("aria-expanded", String(!denial.hidden));
+      if (!denial.hidden) denial.elements.note.focus();
+    });
+    deny.setAttribute("aria-expanded", "false");
+  }
   return el(
     "li",
     {},
@@ -78,7 +98,7 @@ function makePending(approval) {
   );
 }
 
-function makeDenial(approval, opener) {
+function makeDenial(approval, opener, error) {
   const note = el("textarea", { name: "note", rows: 2, maxLength: 10000 });
   note.placeholder = "Reason, for the manager";
   note.setAttribute("aria-label", "Note for the manager");
@@ -94,46 +114,144 @@ function makeDenial(approval, opener) {
   form.addEventListener("keydown", (event) => event.key === "Escape" && close());
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    settle(approval, "deny", { note: note.value.trim() }, [submit, cancel]);
+    settle(approval, "deny", { note: note.value.trim() }, [submit, cancel], error);
   });
   return form;
 }
 
 /** Decide about a request; return whether that was accepted. */
-async function settle({ id, commit }, verb, body, buttons) {
+const settle = ({ id, commit }, verb, body, buttons, error) =>
+  act(`/api/approvals/${id}/${verb}`, { ...body, commit }, buttons, error);
+
+async function act(path, body, buttons, error) {
   showError(error);
   for (const button of buttons) button.disabled = true;
   try {
-    await decide(`/api/approvals/${id}/${verb}`, { ...body, commit });
+    await decide(path, body);
     return true;
   } catch (failure) {
+    // Somebody else may have decided meanwhile, so that the card is gone: the line stays.
     showError(error, failure.message);
     for (const button of buttons) button.disabled = false;
     return false;
   }
 }
 
-function makeSettled() {
+function makeWorking(approval, error) {
+  const now = el("button", { type: "button", hidden: approval.kind === "spawn" }, "Deploy now");
+  now.title = "Does not wait for the end of the agent's turn";
+  now.setAttribute("aria-label", `Deploy now: ${approval.agent}`);
+  now.addEventListener("click", async () => {
+    await act(`/api/approvals/${approval.id}/approve`, { commit: approval.commit, now: true }, [now], error);
+    now.disabled = false;
+  });
+  const log = el("pre", { tabIndex: 0 });
+  log.setAttribute("role", "log");
+  log.setAttribute("aria-label", `Log of request ${approval.id}`);
+  return el(
+    "li",
+    {},
+    el(
+      "p",
+      { className: "what" },
+      el("span", { className: "badge" }),
+      el("span", { className: "by" }, String(approval.id)),
+      approval.kind,
+      el("strong", {}, approval.agent),
+      el("time"),
+      now,
+    ),
+    el("details", { className: "log", open: true, hidden: true }, el("summary", {}, "Log"), log),
+    approval.commit ? makeChange(approval) : "",
+  );
+}
+
+function updateWorking(node, approval, mirror) {
+  node.dataset.state = approval.state;
+  setText(node.querySelector(".badge"), approval.state);
+  putTime(node.querySelector("time"), approval.resolved, `since ${moment(approval.resolved)}`);
+  const verb = VERBS[approval.kind];
+  const job = Object.entries(mirror.tables.jobs).find(([, one]) => one.agent === approval.agent && one.verb === verb);
+  const lines = job ? mirror.rows("output").filter((line) => line.job === job[0]) : [];
+  lines.sort((a, b) => a.n - b.n);
+  const log = node.querySelector(".log pre");
+  log.parentElement.hidden = lines.length === 0;
+  const isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+  const makeLine = (line) => {
+    const made = el("span", { className: "line" });
+    putText(made, [line.text, "\n"].flat());
+    return made;
+  };
+  keyed(log, lines, (line) => `${line.job} ${line.n}`, makeLine, () => {});
+  if (isAtEnd) log.scrollTop = log.scrollHeight;
+}
+
+function makeSettled(approval, error) {
+  const revert = el("button", { type: "button", className: "quiet revert", hidden: true }, "Go back to this");
+  revert.setAttribute("aria-label", `Go back to deployed/${approval.id} of ${approval.agent}`);
+  revert.addEventListener("click", () => goBack(approval.agent, approval.id, revert, error));
   return el(
     "li",
     {},
     el("span", { className: "badge" }),
+    el("span", { className: "by number" }, String(approval.id)),
     el("span", { className: "kind" }),
     el("strong"),
     el("span", { className: "note", dir: "auto" }),
     el("time"),
+    el("span", { className: "chip", hidden: true }, "runs now"),
+    revert,
     el("details", { className: "log", hidden: true }, el("summary", {}, "Log"), el("pre")),
+    approval.commit ? makeChange(approval) : "",
   );
 }
 
-function updateSettled(node, approval) {
+function updateSettled(node, approval, mirror) {
   node.dataset.state = approval.state;
   setText(node.querySelector(".badge"), approval.state);
   setText(node.querySelector(".kind"), approval.kind);
   setText(node.querySelector("strong"), approval.agent);
-  putText(node.querySelector(".note"), approval.note);
-  node.querySelector(".note").title = typeof approval.note === "string" ? approval.note : "";
+  const note = approval.note || approval.reason;
+  putText(node.querySelector(".note"), note);
+  node.querySelector(".note").title = typeof note === "string" ? note : "";
   putTime(node.querySelector("time"), approval.resolved);
   node.querySelector(".log").hidden = approval.log === "";
-  putText(node.querySelector("pre"), approval.log);
+  putText(node.querySelector(".log pre"), approval.log);
+  const agent = mirror.tables.agents[approval.agent];
+  const runs = approval.state === "deployed" && agent?.deployed_commit === approval.commit;
+  node.querySelector(".chip").hidden = !runs;
+  node.querySelector(".revert").hidden = approval.state !== "deployed" || runs || !agent;
+}
+
+/**
+ * Request that an agent goes back to a deploy. That is a request like any other: its change is shown with it.
+ * @returns whether it was requested
+ */
+export async function goBack(agent, number, button, error) {
+  return act(`/api/agents/${agent}/revert`, { to: number }, [button], error);
+}
+
+/** Requests that were decided, fetched in pages. */
+export class OlderRequests {
+  rows = [];
+  #more = true;
+
+  /** Fetch the next page; return whether there are more. */
+  async fetch() {
+    const last = this.rows.at(-1);
+    const { approvals, more } = await get(`/api/approvals${last ? `?before=${last.id}` : ""}`);
+    this.rows.push(...approvals);
+    this.#more = more;
+    return more;
+  }
+
+  /** Keep what is now known of requests that were fetched before, or have been added since. */
+  note(rows) {
+    const at = new Map(this.rows.map((row, index) => [row.id, index]));
+    for (const row of rows) {
+      if (at.has(row.id)) this.rows[at.get(row.id)] = row;
+      else if (this.rows.length === 0 || row.id > this.rows.at(-1).id || !this.#more) this.rows.push(row);
+    }
+    this.rows.sort((a, b) => b.id - a.id);
+  }
 }

@@ -16,7 +16,7 @@ import { waitingRows } from "./waiting_counts.js";
 /** The messages of a kind that are shown; the message flow has all of them. */
 const MAX_SHOWN = 5;
 /** The tables whose changes move the cards, and those of which common.js keeps the pace already. */
-const MOVING = ["agents", "jobs", "budgets", "messages"];
+const MOVING = ["agents", "jobs", "output", "budgets", "messages"];
 const PACED = ["approvals", "questions", "egress", "services"];
 const SERVICES = ["approvals", "broker", "ledger", "lifecycle"];
 
@@ -71,7 +71,7 @@ export class Waiting {
     const changed = (...names) => names.some((name) => tables.has(name));
     if (changed("questions", "services")) renderQuestions(mirror);
     if (changed("egress", "services")) renderRefused(mirror, part("refused"));
-    if (changed("approvals", "services")) renderApprovals(mirror);
+    if (changed("approvals", "agents", "jobs", "output", "services")) renderApprovals(mirror);
     const rows = waitingRows(mirror);
     if (changed("agents", "jobs", "budgets", "services")) this.#renderAgents(rows.agents);
     if (changed("messages", "services")) {

@@ -3,6 +3,7 @@
 # ruff: noqa: N802 - D-Bus members are PascalCase
 
 import asyncio
+import difflib
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -11,17 +12,22 @@ from typing import Any
 from wire import fake_agent, names
 from wire.bus import Bus
 from wire.errors import Conflict, NotFound, Unavailable
-from wire.interface import Interface, method, signal
+from wire.interface import Interface, method, prop, signal
 from wire.principal import OPERATOR
 from wire.records import decode, to_dict
 from wire.records.approvals import (
     Allowed,
     Approval,
+    ApprovalFilter,
     ApprovalKind,
     ApprovalOptions,
     ApprovalState,
     Change,
+    Comparison,
+    ConfigFile,
+    ConfigureOptions,
     Deploy,
+    SpawnRequestOptions,
 )
 from wire.records.broker import (
     PREVIEW,
@@ -61,6 +67,7 @@ from wire.records.lifecycle import (
     Network,
     ResourceChanges,
     Resources,
+    Tombstone,
     TurnState,
     Usage,
 )
@@ -273,6 +280,8 @@ class FakeBroker(Interface, name=names.BROKER):
 class FakeLifecycle(Interface, name=names.LIFECYCLE):
     def __init__(self) -> None:
         self.destroyed: list[tuple[str, bool]] = []
+        self.kept: list[Tombstone] = []
+        self.orders: list[tuple[str, str]] = []
         self.lines: list[LogEntry] = []
         self.wanted: list[LogFilter] = []
         self._logged = asyncio.Event()
@@ -309,6 +318,27 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
         self.destroyed.append((name, purge))
         return names.job_path(3)
 
+    @method(allow=OPERATOR)
+    async def ListTombstones(self) -> list[Tombstone]:
+        return self.kept
+
+    @method(allow=OPERATOR)
+    async def PurgeTombstone(self, name: Str) -> ObjectPath:
+        return self._order("purge", name)
+
+    @method(allow=OPERATOR)
+    async def Spawn(self, name: Str, options: Dict) -> ObjectPath:
+        return self._order("spawn", name)
+
+    def _order(self, verb: str, name: str) -> str:
+        """Do at once what the job does."""
+        self.orders.append((verb, name))
+        self.kept = [kept for kept in self.kept if kept.name != name]
+        job = names.job_path(3)
+        self.JobNew(3, job, name, verb)
+        self.JobRemoved(3, job, name, verb, "done", "")
+        return job
+
     @signal()
     def JobNew(self, id: UInt32, job: ObjectPath, agent: Str, verb: Str) -> None: ...
 
@@ -316,6 +346,41 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
     def JobRemoved(
         self, id: UInt32, job: ObjectPath, agent: Str, verb: Str, result: Str, error: Str
     ) -> None: ...
+
+
+class FakeJob(Interface, name=names.JOB_INTERFACE):
+    def __init__(self, agent: str, verb: str, lines: list[str]) -> None:
+        self.agent = agent
+        self.verb = verb
+        self.lines = lines
+
+    @method(allow=OPERATOR)
+    async def GetOutput(self) -> StrList:
+        return self.lines
+
+    @prop(const=True)
+    def Id(self) -> UInt32:
+        return 2
+
+    @prop(const=True)
+    def Agent(self) -> Str:
+        return self.agent
+
+    @prop(const=True)
+    def Verb(self) -> Str:
+        return self.verb
+
+    @prop()
+    def State(self) -> Str:
+        return "running"
+
+    @signal()
+    def Output(self, lines: StrList) -> None: ...
+
+    def print(self, *lines: str) -> None:
+        """Tell further lines of the work."""
+        self.lines += lines
+        self.Output(list(lines))
 
 
 class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
@@ -468,13 +533,72 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         self.allowed: list[tuple[str, str, str]] = []
         self.diff = "+a new line\n"
         self.base = "b" * 40
+        self.configs = {"agent.toml": 'model = "small"\n', "notes/plan.md": "Wait.\n"}
+        """The files of alice."""
+        self.deploys = [
+            Deploy(NOW, "alice", "0123456789abcdef" * 2, 7, "manager", "More memory for the tests")
+        ]
+        self.saved: list[tuple[object, ...]] = []
+        self.spawned: list[tuple[str, str, str | None]] = []
+        self.against: list[str] = []
 
     @method(allow=OPERATOR)
     async def DeployLog(self, agent: Str, limit: UInt32) -> list[Deploy]:
-        commit = "0123456789abcdef" * 2
-        return [Deploy(NOW, agent, commit, 7, "manager", "More memory for the tests")]
+        found = [deploy for deploy in self.deploys if agent in ("", deploy.agent)]
+        return found[:limit]
 
-    def ask(self, agent: str, reason: str, kind: str = "spawn") -> int:
+    @method(allow=OPERATOR)
+    async def DiffDeploy(self, agent: Str, tag: Str) -> Change:
+        return Change(self.diff, self.base)
+
+    @method(allow=OPERATOR)
+    async def Revert(self, agent: Str, tag: Str) -> UInt64:
+        return self.ask(agent, f"Back to {tag}", "revert", by="operator")
+
+    @method(allow=OPERATOR)
+    async def Withdraw(self, id: UInt64) -> None:
+        self.calls.append(("withdraw", id))
+        self.settle(id, "withdrawn", "By the operator.")
+
+    @method(allow=OPERATOR)
+    async def RequestSpawn(self, name: Str, reason: Str, options: Dict) -> UInt64:
+        if name == "alice":
+            raise Conflict("The agent alice already exists; choose another name.")
+        config = decode(SpawnRequestOptions, options).config
+        self.spawned.append((name, reason, config))
+        return self.ask(name, reason, "spawn", by="operator")
+
+    @method(allow=OPERATOR)
+    async def GetFile(self, agent: Str, path: Str) -> ConfigFile:
+        if agent != "alice":
+            raise NotFound(f"There is no agent {agent}.")
+        if path not in self.configs:
+            raise NotFound(f"There is no file {path}.")
+        return ConfigFile(self.configs[path], self.base, list(self.configs))
+
+    @method(allow=OPERATOR)
+    async def CompareFile(self, agent: Str, path: Str, text: Str) -> Change:
+        if text == self.configs[path]:
+            raise Conflict(f"{path} of {agent} is deployed as it is: there is no change.")
+        lines = difflib.unified_diff(
+            self.configs[path].splitlines(), text.splitlines(), f"a/{path}", f"b/{path}"
+        )
+        diff = "\n".join(line.rstrip("\n") for line in lines)
+        return Change(f"diff --git a/{path} b/{path}\n{diff}\n", self.base)
+
+    @method(allow=OPERATOR)
+    async def Configure(
+        self, agent: Str, path: Str, text: Str, base: Str, options: Dict
+    ) -> Allowed:
+        wanted = decode(ConfigureOptions, options)
+        if base != self.base:
+            raise Conflict(f"{agent} has {self.base[:12]} deployed now: nothing was done.")
+        self.saved.append((agent, path, text, wanted.reason, wanted.now))
+        self.configs[path] = text
+        self.base = "c" * 40
+        return Allowed(9, names.job_path(2))
+
+    def ask(self, agent: str, reason: str, kind: str = "spawn", *, by: str = "manager") -> int:
         number = len(self.log) + 1
         self.log.append(
             Approval(
@@ -483,7 +607,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
                 agent=agent,
                 commit=f"{number:040x}",
                 reason=reason,
-                requested_by="manager",
+                requested_by=by,
                 requested=NOW,
                 state=ApprovalState.PENDING,
                 note="",
@@ -541,10 +665,15 @@ class FakeApprovals(Interface, name=names.APPROVALS):
             raise Conflict(f"The change was shown against {base}.")
 
     @method(allow=OPERATOR)
-    async def Diff(self, id: UInt64) -> Change:
+    async def DiffAgainst(self, id: UInt64, base: Str) -> Comparison:
+        self.against.append(base)
         if not 0 < id <= len(self.log):
             raise NotFound(f"There is no request {id}.")
-        return Change(self.diff, self.base)
+        if base == "previous":
+            raise NotFound(f"There is no request for {self.log[id - 1].agent} before {id}.")
+        if base == "approved":
+            return Comparison("+since the approved one\n", "a" * 40, self.base)
+        return Comparison(self.diff, self.base, self.base)
 
     @method(allow=OPERATOR)
     async def Deny(self, id: UInt64, commit: Str, note: Str) -> None:
@@ -553,7 +682,13 @@ class FakeApprovals(Interface, name=names.APPROVALS):
 
     @method(allow=OPERATOR)
     async def List(self, filter: Dict) -> list[Approval]:
-        return self.log
+        wanted = decode(ApprovalFilter, filter)
+        found = [
+            one
+            for one in self.log
+            if wanted.id in (None, one.id) and one.id < (wanted.before or 2**63)
+        ]
+        return found[-(wanted.limit or 1000) :]
 
     @signal()
     def ApprovalAdded(self, agent: Str, id: UInt64, kind: Str) -> None: ...

@@ -1,0 +1,89 @@
+// The page of all requests for approval, and the form that creates an agent.
+
+import { get, post } from "./api.js";
+import { openMirror } from "./common.js";
+import { Checked } from "./config_editor.js";
+import { showError } from "./dom.js";
+import { renderRefused } from "./egress.js";
+import { guardPresses } from "./press_guard.js";
+import { OlderRequests, renderApprovals } from "./approvals.js";
+import { putText } from "./text.js";
+
+const section = document.getElementById("approvals");
+const error = section.querySelector(":scope > .error");
+const more = section.querySelector(".older");
+const older = new OlderRequests();
+let loaded = false;
+let waiting = 0;
+
+const mirror = openMirror(changed);
+
+function changed(tables) {
+  const any = (...names) => names.some((name) => tables.has(name));
+  if (any("approvals", "jobs", "output", "agents", "services")) render();
+  if (any("egress", "services")) renderRefused(mirror, document.getElementById("refused"));
+  // Only once: what happens from now on comes with the changes.
+  if (!loaded) {
+    loaded = true;
+    fetchOlder();
+  }
+}
+
+function render() {
+  older.note(mirror.rows("approvals"));
+  waiting = renderApprovals(mirror, section, { open: true, older: older.rows });
+  document.title = waiting ? `(${waiting}) Approvals` : "Approvals";
+}
+
+async function fetchOlder() {
+  more.disabled = true;
+  try {
+    more.hidden = !(await older.fetch());
+    render();
+  } catch (failure) {
+    loaded = false; // the next change tries again
+    showError(error, failure.message);
+  }
+  more.disabled = false;
+}
+
+more.addEventListener("click", fetchOlder);
+
+// A new agent
+
+const form = document.querySelector("#spawn form");
+const submit = form.querySelector("[type=submit]");
+const failed = form.querySelector(".failed");
+const said = form.querySelector(".said");
+const text = form.querySelector("textarea");
+const config = new Checked(text, form.querySelector(".complaint"), () => "agent.toml");
+
+form.querySelector(".template").addEventListener("click", async () => {
+  try {
+    config.value = (await get("/api/configuration/template")).text;
+  } catch (failure) {
+    showError(failed, failure.message);
+  }
+});
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  showError(failed);
+  said.hidden = true;
+  submit.disabled = true;
+  const { name, reason } = form.elements;
+  const wanted = { name: name.value.trim(), reason: reason.value.trim() };
+  try {
+    const answer = await post("/api/spawn", text.value.trim() ? { ...wanted, config: text.value } : wanted);
+    putText(said, answer.said);
+    said.hidden = false;
+    form.reset();
+    config.value = "";
+  } catch (failure) {
+    showError(failed, failure.message);
+  }
+  submit.disabled = false;
+});
+
+guardPresses();
+mirror.connect();

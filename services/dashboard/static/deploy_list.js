@@ -1,0 +1,94 @@
+// The log of what was deployed: each deploy with its change, and a button that goes back to it.
+
+import { get } from "./api.js";
+import { makeFolded } from "./diff.js";
+import { el, keyed, setSentence, showError } from "./dom.js";
+import { goBack } from "./approvals.js";
+import { putText, putTime } from "./text.js";
+
+const PAGE = 50;
+
+export class DeployList {
+  agent = "";
+  #deploys = [];
+  #limit = PAGE;
+  #load = 0; // the number of the current load; the answer to an older one is not used
+  #mirror;
+
+  /**
+   * @param section has the list, `.older`, `.empty`, `.said` and `.error`
+   * @param mirror returns the mirror of the page
+   */
+  constructor(section, mirror) {
+    this.section = section;
+    this.#mirror = mirror;
+    this.error = section.querySelector(":scope > .error");
+    section.querySelector(".older").addEventListener("click", () => {
+      this.#limit += PAGE;
+      this.load();
+    });
+  }
+
+  async load() {
+    const load = ++this.#load;
+    try {
+      const { deploys, more } = await get(`/api/deploys?limit=${this.#limit}${this.agent && `&agent=${this.agent}`}`);
+      if (load !== this.#load) return;
+      this.#deploys = deploys;
+      this.section.querySelector(".older").hidden = !more;
+      this.render();
+    } catch (failure) {
+      if (load === this.#load) showError(this.error, failure.message);
+    }
+  }
+
+  render() {
+    this.section.querySelector(".empty").hidden = this.#deploys.length > 0;
+    const newest = new Set();
+    const agents = this.#mirror().tables.agents ?? {};
+    for (const deploy of this.#deploys) {
+      deploy.runs = agents[deploy.agent]?.deployed_commit === deploy.commit && !newest.has(deploy.agent);
+      if (deploy.runs) newest.add(deploy.agent);
+      deploy.gone = !agents[deploy.agent];
+    }
+    const key = ({ agent, approval, at }) => `${agent}-${approval}-${at}`;
+    keyed(this.section.querySelector("ol"), this.#deploys, key, (one) => this.#make(one), (node, one) => {
+      node.querySelector(".chip").hidden = !one.runs;
+      node.querySelector(".revert").hidden = one.runs || one.gone;
+    });
+  }
+
+  #make(deploy) {
+    const at = el("time");
+    putTime(at, deploy.at);
+    const what = el("span", { className: "description", dir: "auto" });
+    putText(what, deploy.description);
+    const tag = `deployed/${deploy.approval}`;
+    const revert = el("button", { type: "button", className: "quiet revert" }, "Go back to this");
+    revert.setAttribute("aria-label", `Go back to ${tag} of ${deploy.agent}`);
+    revert.addEventListener("click", () => this.#goBack(deploy, revert));
+    const path = `/api/agents/${deploy.agent}/deploys/${deploy.approval}/diff`;
+    return el(
+      "li",
+      {},
+      at,
+      el("a", { href: `/agents/${deploy.agent}` }, el("strong", {}, deploy.agent)),
+      what,
+      el("span", { className: "by" }, el("code", {}, deploy.commit.slice(0, 12)), ` ${tag} by ${deploy.requested_by}`),
+      el("span", { className: "chip" }, "runs now"),
+      revert,
+      makeFolded(`Changes of ${tag}`, path, `hivectl deploy-log ${deploy.agent}`),
+    );
+  }
+
+  async #goBack(deploy, button) {
+    const said = this.section.querySelector(".said");
+    said.hidden = true;
+    if (await goBack(deploy.agent, deploy.approval, button, this.error)) {
+      setSentence(said, `A request to take ${deploy.agent} back to deployed/${deploy.approval} waits for your approval. `);
+      said.append(el("a", { href: "/approvals" }, "See what it changes"));
+      said.hidden = false;
+      button.disabled = false;
+    }
+  }
+}
