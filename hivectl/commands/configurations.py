@@ -123,9 +123,9 @@ async def _edited(
     from wire.errors import Conflict, InvalidArgument, LimitExceeded
 
     while True:
-        _run_editor(place)
+        written = _from_editor(place)
         try:
-            text = place.read_bytes().decode()
+            text = written.decode()
             if text == found.text:
                 return text, None
             change = await hive.approvals.compare_file(name, file, text)
@@ -177,8 +177,8 @@ async def _deploy(
     )
 
 
-def _run_editor(place: Path) -> None:
-    """Have the operator edit a file.
+def _from_editor(place: Path) -> bytes:
+    """Have the operator edit a file; return its content.
 
     Raises:
         CommandError: the editor cannot be run, or failed.
@@ -194,6 +194,7 @@ def _run_editor(place: Path) -> None:
         raise CommandError(
             Exit.FAILED, f"The editor {wanted!r} ended with status {ended.returncode}."
         )
+    return place.read_bytes()
 
 
 def _keep(place: Path, before: str, output: Output) -> None:
