@@ -90,7 +90,7 @@ async def edit(
             if change is None:
                 output.show({"agent": name, "path": file, "changed": False}, ["no changes"])
                 return
-            output.explain(output.diff(change.diff), always=not yes)
+            output.explain_diff(change.diff, always=not yes)
             if not yes:
                 confirm(f"Deploy this change of {file} to {name}?", "edit")
             await _deploy(

@@ -166,6 +166,11 @@ class Output:
         if always or not self.as_json:
             print(*map(safe, lines), sep="\n", file=sys.stderr, flush=True)
 
+    def explain_diff(self, diff: str, *, always: bool) -> None:
+        """Print a diff to stderr, as `explain`."""
+        if always or not self.as_json:
+            print(*self.diff(diff), sep="\n", file=sys.stderr, flush=True)
+
     def progress(self, sentence: str) -> None:
         """Print a sentence about the progress to stderr, if that is a terminal."""
         if sys.stderr.isatty():
