@@ -34,7 +34,7 @@ async def test_the_operator_logs_in_approves_writes_and_logs_out(
 
     await browser.sees("#waiting-approvals", "2 approvals")
     await browser.click(".pending [data-key='1'] .primary")
-    await browser.sees(".settled", "approved")
+    await browser.sees(".working", "approved")
     await browser.click(".pending [data-key='2'] .buttons button:last-child")
     await browser.type(".pending [data-key='2'] textarea", "Not now.")
     await browser.click(".pending [data-key='2'] .denial .primary")
@@ -255,9 +255,11 @@ async def test_a_change_is_read_and_approved_in_the_middle_of_a_turn(
     approvals.ask("alice", "more", "apply")
     await log_in()
     await browser.click(".pending summary")
-    await browser.sees(".diff .removed", "-a")
     await browser.sees(".diff p", "1004 more lines. To see all of them, run hivectl diff 1.")
-    assert await browser.value("document.querySelectorAll('.diff .added').length") == 2996
+    await browser.sees(".diff summary", "agent.toml\n+2996\n−1")  # noqa: RUF001 - as shown
+    await browser.unfold(".diff summary")
+    await browser.sees(".diff .line.removed", "-a")
+    assert await browser.value("document.querySelectorAll('.diff .line.added').length") == 2996
     for part in (".side", ".diff"):  # long lines are wrapped
         shown = f"document.querySelector('{part}')"
         assert await browser.value(f"{shown}.scrollWidth - {shown}.clientWidth") <= 0
@@ -266,7 +268,7 @@ async def test_a_change_is_read_and_approved_in_the_middle_of_a_turn(
     await browser.click(".pending summary")
     await browser.sees(".diff", "This request changes nothing.")
     await browser.click(".pending .buttons button:nth-child(2)")
-    await browser.sees(".settled", "approved")
+    await browser.sees(".working", "approved")
     assert approvals.calls == [("approve now", 1)]
     approvals.settle(1, "failed", "No package jq.\nE: no jq")
     await browser.sees(".settled .note", "No package jq.")

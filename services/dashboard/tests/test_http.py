@@ -321,7 +321,8 @@ async def test_a_change_is_shown_and_approved_at_once(inside: Page) -> None:
     commit = tables["approvals"]["1"]["commit"]
     assert commit == f"{number:040x}"
     status, change = await inside.get("/api/approvals/1/diff")
-    assert (status, change) == (200, {"diff": ["+a new line"], "base": "b" * 40})
+    base = "b" * 40
+    assert (status, change) == (200, {"diff": ["+a new line"], "base": base, "deployed": base})
     assert (await inside.get("/api/approvals/9/diff"))[0] == 404
     for wrong in ({"now": "yes"}, {"base": 7}, {"base": "b" * 41}):
         status, _ = await inside.post("/api/approvals/1/approve", {"commit": commit, **wrong})

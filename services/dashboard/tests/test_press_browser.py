@@ -53,7 +53,7 @@ async def thaw(browser: Browser, approvals: FakeApprovals) -> None:
 
 
 async def approved(browser: Browser, approvals: FakeApprovals, number: int) -> None:
-    await browser.sees(".settled", "approved")
+    await browser.sees(".working", "approved")
     assert approvals.calls == [("approve", number)]
 
 
@@ -213,7 +213,7 @@ async def test_a_card_is_about_the_commit_that_it_shows(
     approvals.ApprovalAdded("alice", 1, "apply")
     await browser.sees(".pending summary", "Changes (cccccccccccc)")
     await browser.click(FIRST)
-    await browser.sees(".settled", "approved")
+    await browser.sees(".working", "approved")
 
 
 async def test_a_change_is_approved_against_the_base_that_was_shown(
@@ -230,7 +230,7 @@ async def test_a_change_is_approved_against_the_base_that_was_shown(
     # The page shows the change as it is now.
     await browser.sees(".diff .added", "another line")
     await browser.click(FIRST)
-    await browser.sees(".settled", "approved")
+    await browser.sees(".working", "approved")
 
 
 async def test_a_window_that_comes_to_the_front_takes_no_press_at_once(
