@@ -93,7 +93,7 @@ export function makePending(approval, error, { open = false } = {}) {
     ),
     reason,
     change,
-    el("div", { className: "buttons" }, ...buttons),
+    el("div", { className: "buttons", data: { needs: isOwn ? "operator" : "reviewer" } }, ...buttons),
     denial,
   );
 }
@@ -138,7 +138,8 @@ async function act(path, body, buttons, error) {
 }
 
 function makeWorking(approval, error) {
-  const now = el("button", { type: "button", hidden: approval.kind === "spawn" }, "Deploy now");
+  const data = { needs: "reviewer" };
+  const now = el("button", { type: "button", hidden: approval.kind === "spawn", data }, "Deploy now");
   now.title = "Does not wait for the end of the agent's turn";
   now.setAttribute("aria-label", `Deploy now: ${approval.agent}`);
   now.addEventListener("click", async () => {
@@ -187,7 +188,7 @@ function updateWorking(node, approval, mirror) {
 }
 
 function makeSettled(approval, error) {
-  const revert = el("button", { type: "button", className: "quiet revert", hidden: true }, "Go back to this");
+  const revert = el("button", { type: "button", className: "quiet revert", hidden: true, data: { needs: "operator" } }, "Go back to this");
   revert.setAttribute("aria-label", `Go back to deployed/${approval.id} of ${approval.agent}`);
   revert.addEventListener("click", () => goBack(approval.agent, approval.id, revert, error));
   return el(
@@ -233,25 +234,25 @@ export async function goBack(agent, number, button, error) {
 
 /** Requests that were decided, fetched in pages. */
 export class OlderRequests {
-  rows = [];
-  #more = true;
+  #rows = new Map();
+  #before = Infinity; // all requests from this number on have been fetched
+
+  /** The rows, as they are known now. */
+  get rows() {
+    return [...this.#rows.values()];
+  }
 
   /** Fetch the next page; return whether there are more. */
   async fetch() {
-    const last = this.rows.at(-1);
-    const { approvals, more } = await get(`/api/approvals${last ? `?before=${last.id}` : ""}`);
-    this.rows.push(...approvals);
-    this.#more = more;
+    const query = this.#before === Infinity ? "" : `?before=${this.#before}`;
+    const { approvals, more } = await get(`/api/approvals${query}`);
+    for (const row of approvals) this.#rows.set(row.id, row);
+    this.#before = more ? approvals.at(-1).id : 0;
     return more;
   }
 
-  /** Keep what is now known of requests that were fetched before, or have been added since. */
+  /** Keep what is now known of the requests: the mirror forgets those that were decided long ago. */
   note(rows) {
-    const at = new Map(this.rows.map((row, index) => [row.id, index]));
-    for (const row of rows) {
-      if (at.has(row.id)) this.rows[at.get(row.id)] = row;
-      else if (this.rows.length === 0 || row.id > this.rows.at(-1).id || !this.#more) this.rows.push(row);
-    }
-    this.rows.sort((a, b) => b.id - a.id);
+    for (const row of rows) if (row.id >= this.#before) this.#rows.set(row.id, row);
   }
 }

@@ -78,7 +78,7 @@ function makeKept({ name, size, destroyed }) {
     el("span", { className: "by" }, "destroyed ", at),
     el("span", { className: "by" }, bytes(size)),
     el("span", { className: "by job" }),
-    el("span", { className: "buttons" }, revive, purge),
+    el("span", { className: "buttons", data: { needs: "operator" } }, revive, purge),
   );
 }
 

@@ -1,0 +1,268 @@
+"""The pages of requests, deploys, kept data and configurations, in a real browser."""
+
+from pathlib import Path
+
+import pytest
+
+from services.dashboard.tests.browser import Browser, needs_chromium, open_browser
+from services.dashboard.tests.conftest import LogIn, Page
+from services.dashboard.tests.fakes import NOW, FakeJob
+from wire import names
+from wire.records.approvals import Deploy
+from wire.records.lifecycle import Tombstone
+
+pytestmark = needs_chromium
+
+HOSTILE = '<img src=x onerror="window.harm = 1">\u202etxt.exe'
+DIFF = (
+    'The settings that change:\n  model: not set -> "big"\n\n'
+    "diff --git a/agent.toml b/agent.toml\nindex 1..2 100644\n--- a/agent.toml\n+++ b/agent.toml\n"
+    "@@ -1,13 +1,14 @@\n"
+    + "".join(f" # line {number}\n" for number in range(12))
+    + '--- "not a head"\n+model = "big"\n+++ two\n'
+    f"diff --git a/notes/{HOSTILE} b/notes/{HOSTILE}\nnew file mode 100644\n--- /dev/null\n"
+    f"+++ b/notes/{HOSTILE}\n@@ -0,0 +1 @@\n+{HOSTILE}\n"
+)
+
+
+async def test_a_request_is_compared_with_three_bases_and_decided(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    approvals = page.hive.approvals
+    approvals.diff = DIFF
+    approvals.settle(approvals.ask("alice", "First", "apply"), "deployed", "")
+    approvals.ask("alice", "Think harder", "apply")
+    await log_in()
+    await browser.open_live(f"{page.url}/approvals")
+    await browser.sees(".pending .settings", 'model: not set -> "big"')
+    await browser.sees(".pending summary.file", "agent.toml\n+2\n−1")  # noqa: RUF001 - as shown
+    await browser.sees(".pending .line.removed", '--- "not a head"')
+    await browser.sees(".pending .line.added", "+++ two")
+    await browser.sees(".pending .unchanged summary", "9 unchanged lines")
+    await browser.sees(
+        ".pending summary.file", '<img src=x onerror="window.harm = 1">U+202Etxt.exe'
+    )
+    await browser.click(".pending [data-base=approved]")
+    await browser.sees(".pending .diff", "+since the approved one")
+    await browser.click(".pending [data-base=previous]")
+    await browser.sees(".pending .diff", "There is no request for alice before 2.")
+    # An approval is about the deployed configuration, whichever one was compared.
+    approvals.base = "d" * 40
+    await browser.click(".pending .primary")
+    await browser.sees("#approvals > .error", f"shown against {'b' * 40}")
+    await browser.click(".pending [data-base=deployed]")
+    await browser.sees(".pending .settings", "model")
+    await browser.click(".pending .primary")
+    await browser.sees(".working", "approved")
+    assert approvals.against == ["deployed", "approved", "previous", "previous", "deployed"]
+    assert await browser.value("window.harm") is None
+    assert await browser.violations() == []
+    assert [error for error in await browser.errors() if "409" not in error] == []
+
+
+async def test_what_is_built_has_a_live_log_and_what_is_decided_its_diff_and_a_way_back(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    approvals, lifecycle = page.hive.approvals, page.hive.lifecycle
+    for number in range(60):
+        approvals.settle(approvals.ask("alice", f"change {number}", "apply"), "deployed", "")
+    approvals.settle(approvals.ask("alice", "more", "apply"), "building", "")
+    job = FakeJob("alice", "deploy", ["alice: building the configuration"])
+    page.buses["lifecycle"].export(names.job_path(2), job)
+    lifecycle.JobNew(2, names.job_path(2), "alice", "deploy")
+    await log_in()
+    await browser.open_live(f"{page.url}/approvals")
+    job.print("Get:1 jq", HOSTILE)
+    await browser.sees(".working .log", "Get:1 jq")
+    await browser.sees(".working .log", "U+202Etxt.exe")
+    order = "[...document.querySelectorAll('#approvals h3')].map((title) => title.textContent)"
+    assert await browser.value(order) == ["In progress", "Decided"]
+    lifecycle.JobRemoved(2, names.job_path(2), "alice", "deploy", "failed", "no jq")
+    approvals.settle(61, "failed", "No package jq.\nE: no jq")
+    await browser.sees(".settled li:first-child", "failed")
+    await browser.sees(".settled li:first-child .number", "61")
+    await browser.until_count(".working li", 0)
+    await browser.until_count(".settled li", 51)
+    await browser.click(".older")
+    await browser.until_count(".settled li", 61)
+    await browser.until_hidden(".older")
+    await browser.unfold(".settled li:nth-child(2) .change summary")
+    await browser.sees(".settled li:nth-child(2) .diff", "a new line")
+    await browser.click(".settled li:nth-child(2) .revert")
+    await browser.sees(".pending .reason", "Back to deployed/60")
+    await browser.click(".pending .buttons button:last-child")
+    await browser.until(lambda _: approvals.calls == [("withdraw", 62)])
+    await browser.until_count(".pending li", 0)
+    assert await browser.violations() == []
+
+
+async def test_of_two_browsers_that_decide_the_loser_is_told(
+    page: Page, browser: Browser, log_in: LogIn, tmp_path: Path
+) -> None:
+    approvals = page.hive.approvals
+    approvals.ask("alice", "more", "apply")
+    await log_in()
+    await browser.open_live(f"{page.url}/approvals")
+    async with open_browser(tmp_path / "other") as other:
+        await other.open(await page.link())
+        await other.click("#with-link button")
+        await other.open_live(f"{page.url}/approvals")
+        await browser.sees(".pending .diff", "a new line")
+        await other.sees(".pending .diff", "a new line")
+        await browser.settle()
+        await other.settle()
+        # Neither browser has heard of the other's decision when it decides.
+        [shown] = approvals.log
+        approvals.log = [shown._replace(state="denied")]  # type: ignore[arg-type]
+        await other.click(".pending .primary")
+        await other.sees("#approvals > .error", "Request 1 for alice is already denied.")
+        approvals.ApprovalResolved("alice", 1, "denied")
+        await browser.sees(".settled", "denied")
+        await other.sees(".settled", "denied")
+        await other.sees("#approvals > .error", "Request 1 for alice is already denied.")
+        await browser.until_count(".pending li", 0)
+
+
+async def test_an_agent_is_created_with_a_configuration(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    approvals = page.hive.approvals
+    await log_in()
+    await browser.open_live(f"{page.url}/approvals")
+    await browser.type("#spawn [name=name]", "carol")
+    await browser.type("#spawn [name=reason]", "to test")
+    await browser.type("#spawn textarea", "model = 3")
+    await browser.sees("#spawn .complaint", "agent.toml, line 1:")
+    await browser.click("#spawn .template")
+    await browser.until_hidden("#spawn .complaint")
+    await browser.click("#spawn [type=submit]")
+    await browser.sees("#spawn .said", "Request 1 creates carol now.")
+    [(name, reason, config)] = approvals.spawned
+    assert (name, reason) == ("carol", "to test")
+    assert config
+    assert config.startswith("# The configuration of this agent.")
+    assert approvals.log[0].state == "approved"
+    await browser.type("#spawn [name=name]", "alice")
+    await browser.type("#spawn [name=reason]", "again\n")
+    await browser.sees("#spawn .failed", "The agent alice already exists")
+    assert approvals.spawned == [(name, reason, config)]
+    assert await browser.violations() == []
+
+
+async def test_deploys_and_kept_data(page: Page, browser: Browser, log_in: LogIn) -> None:
+    approvals, lifecycle = page.hive.approvals, page.hive.lifecycle
+    approvals.deploys = [
+        Deploy(NOW + 3, "alice", "0123456789abcdef" * 2, 8, "manager", HOSTILE),
+        Deploy(NOW + 2, "bob", "b" * 40, 7, "operator", "For bob"),
+        Deploy(NOW + 1, "gone", "a" * 40, 6, "manager", "Long ago"),
+    ]
+    lifecycle.kept = [Tombstone("carol", 3 * 2**20, NOW), Tombstone("dave", 0, NOW + 1)]
+    await log_in()
+    await browser.open_live(f"{page.url}/deploys")
+    await browser.until_count(".log-of-deploys li", 3)
+    await browser.sees(".log-of-deploys li:nth-child(1) .chip", "runs now")
+    shown = "[...document.querySelectorAll('.log-of-deploys .revert')].map((one) => one.hidden)"
+    assert await browser.value(shown) == [True, False, True]
+    await browser.unfold(".log-of-deploys li:nth-child(3) summary")
+    await browser.sees(".log-of-deploys li:nth-child(3) .diff", "a new line")
+    await browser.click(".log-of-deploys li:nth-child(2) .revert")
+    await browser.sees("#deploys .said", "take bob back to deployed/7 waits for your approval")
+    assert approvals.log[0].reason == "Back to deployed/7"
+    await browser.click("#deploys select [value=alice]")
+    await browser.until_count(".log-of-deploys li", 1)
+
+    await browser.until_count(".kept li", 2)
+    await browser.sees(".kept [data-key=carol]", "3.0 MiB")
+    await browser.click(".kept [data-key=dave] button:first-child")
+    await browser.until_count(".kept li", 1)
+    await browser.click(".kept [data-key=carol] button:last-child")
+    await browser.sees("dialog", "Purge carol?")
+    await browser.type("dialog input", "caro")
+    assert await browser.value("document.querySelector('dialog [type=submit]').disabled")
+    await browser.type("dialog input", "l")
+    await browser.until(
+        lambda d: d.execute_script(
+            "return !document.querySelector('dialog [type=submit]').disabled"
+        )
+    )
+    await browser.click("dialog [type=submit]")
+    await browser.sees("#kept .empty", "No data of destroyed agents are kept.")
+    assert lifecycle.orders == [("spawn", "dave"), ("purge", "carol")]
+    assert await browser.value("window.harm") is None
+    assert await browser.violations() == []
+
+
+async def test_a_configuration_is_edited_shown_as_a_diff_and_deployed(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    approvals = page.hive.approvals
+    approvals.configs["agent.toml"] = f'model = "small" # {HOSTILE}\n'
+    approvals.deploys = []
+    await log_in()
+    await browser.open_live(f"{page.url}/agents/alice/configuration")
+    await browser.sees(".reading .lines", 'model = "small" # <img src=x')
+    await browser.sees(".reading .lines .hidden-character", "U+202E")
+    await browser.click("#configuration .edit")
+    await browser.type("#text", "x = 1\n")
+    await browser.sees(".complaint", "agent.toml, line 1:")
+    await browser.do(lambda d: d.execute_script(SETS, 'model = "big"\n'))
+    await browser.until_hidden(".complaint")
+    await browser.type("#configuration [name=reason]", "Think harder")
+    await browser.click(".review")
+    await browser.sees(".reviewed .line.added", '+model = "big"')
+    # A change after the review needs another one.
+    await browser.type("#text", "#")
+    await browser.until_hidden(".reviewed")
+    await browser.click(".review")
+    await browser.sees(".reviewed .line.added", '+#model = "big"')
+    await browser.click(".save")
+    await browser.sees(
+        "#configuration .said", "Request 9 deploys it when the agent's turn is over."
+    )
+    [saved] = approvals.saved
+    assert saved == ("alice", "agent.toml", '#model = "big"\n', "Think harder", False)
+
+
+async def test_of_two_who_edit_a_configuration_the_second_is_told_and_keeps_the_text(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    approvals = page.hive.approvals
+    await log_in()
+    await browser.open_live(f"{page.url}/agents/alice/configuration")
+    await browser.sees(".reading .lines", "small")
+    await browser.click("#configuration .edit")
+    await browser.do(lambda d: d.execute_script(SETS, "# mine\n"))
+    await browser.click(".review")
+    await browser.sees(".reviewed .line.added", "+# mine")
+    approvals.base = "e" * 40
+    await browser.click(".save-now")
+    await browser.sees(
+        "#configuration > .failed", "has eeeeeeeeeeee deployed now: nothing was done"
+    )
+    assert await browser.value("document.getElementById('text').value") == "# mine\n"
+    assert approvals.saved == []
+    page.hive.agents["alice"].show(deployed_commit="e" * 40)
+    await browser.sees(".outdated", "Another configuration was deployed meanwhile.")
+    await browser.click(".outdated button")
+    await browser.sees("#configuration .commit", "eeeeeeeeeeee")
+    await browser.open(f"{page.url}/agents/nobody/configuration")
+    await browser.sees("#configuration > .failed", "There is no agent nobody.")
+
+
+SETS = """
+const box = document.getElementById("text");
+box.value = arguments[0];
+box.dispatchEvent(new Event("input", { bubbles: true }));
+"""
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/tombstones/carol/purge", "/api/tombstones/carol/revive", "/api/agents/alice/revert"],
+)
+async def test_a_wrong_body_does_nothing(page: Page, path: str) -> None:
+    await page.log_in()
+    page.hive.lifecycle.kept = [Tombstone("dave", 1, NOW)]
+    status, _ = await page.post(path, {"name": "dave"})
+    assert status in (400, 404)
+    assert page.hive.lifecycle.orders == []
