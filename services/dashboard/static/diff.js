@@ -176,7 +176,8 @@ function fillFolding(pre, lines) {
   for (let at = 0; at < lines.length; ) {
     let end = at;
     while (end < lines.length && lines[end].kind === "") end += 1;
-    const first = at === 0 ? at : at + CONTEXT;
+    const begins = at === 0 || lines[at - 1].kind === "hunk";
+    const first = begins ? at : at + CONTEXT;
     const last = end === lines.length ? end : end - CONTEXT;
     const changes = lines.some(({ kind }) => kind === "added" || kind === "removed");
     if (changes && last - first > MIN_FOLDED) {

@@ -82,7 +82,7 @@ async def test_what_is_built_has_a_live_log_and_what_is_decided_its_diff_and_a_w
     await browser.sees(".settled li:first-child", "failed")
     await browser.sees(".settled li:first-child .number", "61")
     await browser.until_count(".working li", 0)
-    await browser.until_count(".settled li", 51)
+    await browser.until_count(".settled li", 50)
     await browser.click(".older")
     await browser.until_count(".settled li", 61)
     await browser.until_hidden(".older")
@@ -220,7 +220,7 @@ async def test_a_configuration_is_edited_shown_as_a_diff_and_deployed(
         "#configuration .said", "Request 9 deploys it when the agent's turn is over."
     )
     [saved] = approvals.saved
-    assert saved == ("alice", "agent.toml", '#model = "big"\n', "Think harder", False)
+    assert saved == ("alice", "agent.toml", 'model = "big"\n#', "Think harder", False)
 
 
 async def test_of_two_who_edit_a_configuration_the_second_is_told_and_keeps_the_text(
