@@ -64,6 +64,14 @@ class JobRow(Shape):
     verb: str
 
 
+class OutputRow(Shape):
+    """A line about the work of a job, and its number."""
+
+    job: str
+    n: int
+    text: Text
+
+
 class CostRow(Shape):
     """The cost of an agent's present day in dollars, and the end of that day."""
 
@@ -214,6 +222,7 @@ class Tables(Shape):
     services: dict[str, ServiceRow]
     agents: dict[str, AgentRow]
     jobs: dict[str, JobRow]
+    output: dict[str, OutputRow]
     costs: dict[str, CostRow]
     budgets: dict[str, BudgetRow]
     egress: dict[str, EgressRow]
@@ -428,3 +437,70 @@ class Error(Shape):
 
     error: str
     name: str
+
+
+class Comparison(Change):
+    """The change that a request makes in comparison with a configuration."""
+
+    deployed: str
+    """The base that an approval takes."""
+
+
+class Requests(Shape):
+    """Requests for approval, newest first."""
+
+    approvals: list[ApprovalRow]
+    more: bool
+
+
+class MoreDeploys(Shape):
+    """Deploys, newest first."""
+
+    deploys: list[DeployRow]
+    more: bool
+
+
+class Requested(Shape):
+    """The number of a request that was made."""
+
+    request: int
+
+
+class Saved(Requested):
+    """A change that was made, with a sentence about what comes of it."""
+
+    said: Text
+
+
+class Template(Shape):
+    """The text of a configuration."""
+
+    text: str
+
+
+class Complaint(Shape):
+    """The sentence about what is wrong with a file; empty if nothing is."""
+
+    error: Text
+
+
+class ConfigFile(Template):
+    """A file of a deployed configuration."""
+
+    lines: list[Text]
+    commit: str
+    files: list[str]
+
+
+class TombstoneRow(Shape):
+    """A destroyed agent whose data are kept."""
+
+    name: str
+    size: int
+    destroyed: int
+
+
+class Tombstones(Shape):
+    """The destroyed agents whose data are kept."""
+
+    tombstones: list[TombstoneRow]

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import time_ns
 
+from services.dashboard.state import shown
 from services.dashboard.state.counts import Counts
 from services.dashboard.state.history import History
 from services.dashboard.state.notices import Notices
