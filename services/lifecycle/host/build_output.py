@@ -35,6 +35,7 @@ async def followed(unit: str, tell: Tell) -> AsyncIterator[None]:
 
 
 async def _follow(unit: str, since: float, tell: Tell) -> None:
+    # Most builds have ended by then, and this task with them.
     await asyncio.sleep(PATIENCE)
     try:
         await read_lines(command(unit, since), tell)
@@ -66,6 +67,7 @@ async def read_lines(arguments: Sequence[str], tell: Tell) -> None:
             if lines:
                 tell([_shown(line) for line in lines])
             begun = begun[:_CHUNK]
+            # What is printed meanwhile becomes one signal, not one for each line.
             await asyncio.sleep(PACE)
     finally:
         with contextlib.suppress(ProcessLookupError):
