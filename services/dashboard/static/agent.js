@@ -93,6 +93,8 @@ let shown = null; // the row of the agent that the page shows
 let live = null; // the state that the harness reports about itself
 const lists = new Set(); // the running calls that change the agent's own list
 const stale = new Set(); // the parts that have changed while their panels were not shown
+// The link that led here is about the agent's login.
+let wantsLogin = location.hash === "#login";
 // Opening the page wakes a sleeping agent, once; the server marks a page that another site has led to.
 let wakes = may("operator") && !("linked" in document.querySelector("main").dataset);
 
@@ -205,6 +207,8 @@ function renderAgent(agent) {
   if (agent.model) prompt.models.add(agent.model);
   prompt.settings = { model: modelOf(agent), effort: agent.effort || "default" };
   renderNow();
+  if (wantsLogin) here.querySelector("[data-command=login]").focus();
+  wantsLogin = false;
 }
 
 /** Show a button for each port of the container that the operator may look at; one is that of its page. */

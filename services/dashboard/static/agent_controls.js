@@ -68,7 +68,7 @@ const stateOf = (agent) => (agent ? `${agent.state} ${agent.since} ${agent.turn_
  */
 export function makeButtons(name, errors, mirror, current) {
   const buttons = VERBS.filter(({ verb }) => BUTTONS.has(verb)).map(({ verb, label }) => {
-    const button = el("button", { type: "button", data: { verb } }, label);
+    const button = el("button", { type: "button", data: { verb, needs: "operator" } }, label);
     button.setAttribute("aria-label", `${label} ${name}`);
     button.addEventListener("click", async () => {
       const { agent } = current();
@@ -87,7 +87,7 @@ export function makeButtons(name, errors, mirror, current) {
 
 /** Make a button that opens the menu of all actions on an agent; `options` are those of `actionsOf`. */
 export function makeMenuButton(name, errors, mirror, current, options) {
-  const button = el("button", { type: "button", className: "menu-of" }, "⋯");
+  const button = el("button", { type: "button", className: "menu-of", data: { needs: "operator" } }, "⋯");
   button.setAttribute("aria-label", `Actions on ${name}`);
   button.setAttribute("aria-haspopup", "menu");
   button.setAttribute("aria-expanded", "false");

@@ -110,6 +110,7 @@ const sinceOf = (agent) => (agent.state === "running" || agent.state === "paused
 
 /** Return whether the filter's words are all in what the row shows. */
 function fits({ agent, group, loop }) {
+  if (filter.value === "") return true;
   const text = [
     agent.name,
     agent.state,
@@ -207,7 +208,14 @@ function makeRow(name, mirror, current, writeTo) {
   );
 }
 
-function updateRow(row, { agent, job, cost, budget, queue, sample, loop, group }) {
+const shownFacts = new WeakMap(); // the facts that each row shows
+
+function updateRow(row, facts) {
+  const before = shownFacts.get(row);
+  // The mirror replaces rows and never changes them.
+  if (before && Object.entries(facts).every(([key, value]) => before[key] === value)) return;
+  shownFacts.set(row, facts);
+  const { agent, job, cost, budget, queue, sample, loop, group } = facts;
   row.dataset.group = group;
   row.setAttribute("aria-busy", String(Boolean(job)));
   putNow(row.querySelector(".state"), agent, job);

@@ -124,7 +124,7 @@ export class Waiting {
     const since = el("time");
     putTime(since, need === "failed" ? agent.since : agent.turn_since);
     const act = (label, action, className = "") => {
-      const button = el("button", { type: "button", className, data: { verb: label.toLowerCase().replace(/\W+/gu, "-") } }, label);
+      const button = el("button", { type: "button", className, data: { verb: verbOf(label), needs: "operator" } }, label);
       button.setAttribute("aria-label", `${label.replace("…", "")}: ${name}`);
       button.addEventListener("click", () => agentErrors.run(agent, action));
       return button;
@@ -148,7 +148,7 @@ export class Waiting {
       { className: "agent", data: { state: need } },
       el(
         "p",
-        { className: "what" },
+        { className: "what", data: { state: need } },
         el("a", { className: "name", href: `/agents/${name}` }, name),
         " ",
         el("span", { className: "badge" }, turnWords(need)),
@@ -179,14 +179,14 @@ export class Waiting {
     const at = el("time");
     putTime(at, message.at, moment(message.at));
     const act = (verb, label, className = "") => {
-      const button = el("button", { type: "button", className, data: { verb } }, label);
+      const button = el("button", { type: "button", className, data: { verb, needs: "operator" } }, label);
       button.setAttribute("aria-label", `${label}: ${message.from}, ${message.id}`);
       button.addEventListener("click", () => settle(message, verb, button, error));
       return button;
     };
     const buttons = isDead ? [act("requeue", "Requeue"), act("drop", "Drop")] : [act("read", "Mark as read")];
     if (!isDead && message.from !== "system") {
-      const reply = el("button", { type: "button", className: "answer" }, "Reply");
+      const reply = el("button", { type: "button", className: "answer", data: { needs: "operator" } }, "Reply");
       reply.setAttribute("aria-label", `Reply to ${message.from}, ${message.id}`);
       reply.addEventListener("click", () => this.#reply(message));
       buttons.unshift(reply);
@@ -214,6 +214,8 @@ export class Waiting {
     );
   }
 }
+
+const verbOf = (label) => label.toLowerCase().replace("…", "").replaceAll(" ", "-");
 
 function reasonOf(agent) {
   const parts = [agent.turn_reason ?? ""].flat();
