@@ -377,6 +377,11 @@ class DashboardConfig(Section):
     allowed_hosts: tuple[str, ...] = ()
     """The host names, without a port, under which browsers may open the dashboard, in addition to
     the addresses of the loopback."""
+    terminal: bool = False
+    """Whether an operator may open a terminal in an agent's container, as its root, on the agent's
+    page."""
+    terminal_idle: int = Field(default=900, ge=10, le=86400)
+    """The seconds without a key after which a terminal is closed."""
     behind_proxy: bool = False
     """Whether a proxy with TLS is in front of the dashboard. Then its socket may be on an address
     that other hosts can reach, and takes connections from `trusted_proxies` only."""

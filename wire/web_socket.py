@@ -24,6 +24,9 @@ SOCKET: Final = "web.sock"
 PORT: Final = "port-{}.sock"
 """The socket of a port of the container's loopback."""
 
+TERMINAL: Final = "terminal.sock"
+"""The socket of a shell in the container."""
+
 _ENTRY: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -59,6 +62,24 @@ def connect_port(name: str, port: int, directory: Path = DIRECTORY) -> socket.so
         "have the port in `ports`, or its network is that of the host."
     )
     return _open(name, directory, PORT.format(port), absent)
+
+
+def connect_terminal(name: str, directory: Path = DIRECTORY) -> socket.socket:
+    """Connect to a new shell in an agent's container; return the socket, which does not block.
+
+    Args:
+        name: the agent.
+        directory: the directory of all agents; it belongs to root.
+
+    Raises:
+        InvalidArgument: no agent may have that name.
+        Unavailable: no shell is offered; the sentence says why.
+    """
+    absent = Unavailable(
+        f"The container of {name} offers no terminal: it does not run, or an earlier version of "
+        f"Hyperhive has started it. Start it, or run `hivectl update {name}`."
+    )
+    return _open(name, directory, TERMINAL, absent)
 
 
 def _open(name: str, directory: Path, file: str, absent: Unavailable) -> socket.socket:

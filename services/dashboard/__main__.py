@@ -55,6 +55,8 @@ from services.dashboard.preview.tickets import Tickets
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.state.page_state import PageState
 from services.dashboard.state.tables import Tables
+from services.dashboard.terminal.terminals import Connect as ConnectTerminal
+from services.dashboard.terminal.terminals import Terminals
 from services.directories import state_directory
 from services.errors import ConfigError
 from wire import names, web_socket
@@ -81,6 +83,7 @@ class DashboardService(unit.Service):
         metrics_token: str | None = None,
         connect: Connect = web_socket.connect_port,
         proxy: Proxy | None = None,
+        connect_terminal: ConnectTerminal = web_socket.connect_terminal,
     ) -> None:
         """Build the dashboard and export its interface.
 
@@ -94,6 +97,7 @@ class DashboardService(unit.Service):
             connect: connects to the ports of agents, for previews.
             proxy: the proxy in front of the listener; by default the one of `config`, without a
                 token.
+            connect_terminal: connects to shells of agents.
 
         Raises:
             ConfigError: the settings about the proxy contradict each other.
@@ -118,10 +122,18 @@ class DashboardService(unit.Service):
 
         targets = PushTargets(state / "push.json", config.push_services)
 
+        self.terminals = terminals = Terminals(
+            connect_terminal,
+            sessions.seconds_left,
+            allowed=config.terminal,
+            idle_seconds=config.terminal_idle,
+        )
+
         def end(session: str) -> None:
             streams.end(session)
             previews.end(session)
             targets.end(session)
+            terminals.end(session)
 
         sessions.on_end = end
         actions = OperatorActions(caller, self._feeds)
@@ -151,6 +163,7 @@ class DashboardService(unit.Service):
             ApprovalHandlers(Configurations(caller)),
             Metrics(tables, page_state.counts, measurements),
             PreviewLinks(self._previews, tickets),
+            terminals,
             LedgerHandlers(Costs(caller), EgressHosts(caller)),
             self._logs,
         )
@@ -199,6 +212,7 @@ class DashboardService(unit.Service):
             self._server.close()
             self._entrances.close()
         await self._previews.close()
+        await self.terminals.close()
         await self._runner.cleanup()
         self._harnesses.close()
         self._listener.close()

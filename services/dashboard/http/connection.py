@@ -36,7 +36,16 @@ USED: Final = frozenset(
 METRICS: Final = "/metrics"
 """The path of the metrics: the only one whose requests may carry a token in `Authorization`."""
 
+TERMINALS: Final = "/terminals/"
+"""The beginning of the paths of web sockets. After the head of such a request the connection is a
+web socket, or is closed."""
+
+_UPGRADE: Final = re.compile(rb"GET /terminals/[A-Za-z0-9_-]+ ")
+
 _MORE: Final = {
+    b"upgrade": _UPGRADE,
+    b"sec-websocket-key": _UPGRADE,
+    b"sec-websocket-version": _UPGRADE,
     b"authorization": re.compile(rb"GET /metrics(?:\?\S*)? "),
     b"user-agent": re.compile(rb"POST /login(?:/\S*)? "),
 }
@@ -95,6 +104,8 @@ class Connection(asyncio.Protocol):
         self._head = Head(self._used)
         self._body = 0  # the bytes of the current request's body that are still to come
         self._refused = False
+        self._upgraded = False
+        """Whether the rest is a web socket. aiohttp parses none of it as a request."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Pass on the transport."""
@@ -119,6 +130,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass on bodies as they are, and heads when they are complete."""
         while data and not self._refused:
+            if self._upgraded:
+                self._handler.data_received(data)
+                return
             if self._body:
                 part, data = data[: self._body], data[self._body :]
                 self._body -= len(part)
@@ -132,6 +146,7 @@ class Connection(asyncio.Protocol):
             if self._head.complete:
                 head, self._head = self._head, Head(self._used)
                 self._body = head.length
+                self._upgraded = head.upgrades
                 self._handler.data_received(head.data)
 
     def _refuse(self, reason: Reason) -> None:
@@ -157,6 +172,11 @@ class Head:
         self._needs_host = True
         self._in_dropped = False
         self._dropped = 0
+
+    @property
+    def upgrades(self) -> bool:
+        """Whether the request asks for a web socket; only some paths may."""
+        return b"upgrade" in self._names
 
     @property
     def data(self) -> bytes:

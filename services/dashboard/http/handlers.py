@@ -21,10 +21,12 @@ from services.dashboard.http.metrics import Metrics
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.push_handlers import PushHandlers
 from services.dashboard.http.session_handlers import SessionHandlers
+from services.dashboard.http.terminal_handlers import TerminalHandlers
 from services.dashboard.preview.links import PreviewLinks
 from services.dashboard.state import shown
 from services.dashboard.state.rows import question_text
 from services.dashboard.state.tables import Tables
+from services.dashboard.terminal.terminals import Terminals
 
 TYPES = {
     ".css": "text/css",
@@ -70,6 +72,7 @@ class Handlers:
         approvals: ApprovalHandlers,
         metrics: Metrics,
         previews: PreviewLinks,
+        terminals: Terminals,
         ledger: LedgerHandlers,
         logs: LogHandlers,
     ) -> None:
@@ -86,6 +89,7 @@ class Handlers:
         self._approvals = approvals
         self._metrics = metrics
         self._previews = previews
+        self._terminals = terminals
         self._ledger = ledger
         self._logs = logs
         self._files = pages.load()
@@ -138,6 +142,8 @@ class Handlers:
         app.add_routes(self._ledger.routes())
         app.add_routes(self._logs.routes())
         app.add_routes(self._approvals.routes())
+        page = self._files["terminal.html"]
+        app.add_routes(TerminalHandlers(self._access, self._terminals, page).routes())
         return app
 
     def _file(self, name: str) -> web.Response:

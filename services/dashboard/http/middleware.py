@@ -12,7 +12,7 @@ from services.config import DashboardConfig
 from services.dashboard.http import roles
 from services.dashboard.http.answers import STATUS, page_refusal, refusal
 from services.dashboard.http.browsers import short_name
-from services.dashboard.http.connection import METRICS, REFUSED, SESSION_HEADER
+from services.dashboard.http.connection import METRICS, REFUSED, SESSION_HEADER, TERMINALS
 from services.dashboard.http.pages import is_page
 from services.dashboard.http.proxy import Proxy
 from services.dashboard.http.sessions import Login, Origin, Sessions, digest
@@ -193,7 +193,8 @@ def _is_open(request: web.Request) -> bool:
     """Whether a request needs no session: a login, or a GET that says nothing about the hive."""
     if request.path == "/login" or request.path.startswith("/login/"):
         return True
-    is_file = is_page(request.path) or request.path.startswith(("/static/", REFUSED))
+    # The path of a terminal has a ticket, which is the right to open it.
+    is_file = is_page(request.path) or request.path.startswith(("/static/", REFUSED, TERMINALS))
     return is_file and request.method in ("GET", "HEAD")
 
 

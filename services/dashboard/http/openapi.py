@@ -77,6 +77,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     f"POST {_AGENT}/wake": Operation(shapes.Woken),
     f"POST {_AGENT}/egress": Operation(shapes.Said, bodies.EgressAnswer),
     f"POST {_AGENT}/preview": Operation(shapes.Address, bodies.Preview),
+    f"GET {_AGENT}/terminal": Operation(shapes.Offered),
+    f"POST {_AGENT}/terminal": Operation(shapes.Ticket),
     f"POST {_AGENT}/start": Operation(),
     f"POST {_AGENT}/kill": Operation(),
     f"POST {_AGENT}/restart": Operation(),

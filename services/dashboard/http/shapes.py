@@ -344,6 +344,18 @@ class Address(Shape):
     url: str
 
 
+class Offered(Shape):
+    """Whether terminals are on."""
+
+    offered: bool
+
+
+class Ticket(Shape):
+    """The path of a web socket that carries a terminal, once."""
+
+    path: str
+
+
 class LoginPage(Shape):
     """A login of an agent, and the address of its page."""
 

@@ -235,6 +235,17 @@ async function openPreview(port) {
   }
 }
 
+/** Show the link to a terminal if the operator has turned terminals on. */
+async function offerTerminal() {
+  const here = section("terminal");
+  here.firstElementChild.href = `/agents/${encodeURIComponent(name)}/terminal`;
+  try {
+    here.hidden = !(await get(`${path}/terminal`)).offered;
+  } catch {
+    here.hidden = true; // the page says elsewhere that the dashboard does not answer
+  }
+}
+
 /** Return the model for which the turns ask, and the one that answers if it is another. */
 function modelOf({ model, model_setting: setting }) {
   if (setting && model && setting !== model) return `${setting}; ${model} has answered last`;
@@ -361,5 +372,6 @@ makeTabs(document.querySelector("[role=tablist]"), (panel) => {
 });
 for (const part of ["usage", "logs", "egress"])
   section(part).querySelector(".refresh").addEventListener("click", () => load(part));
+offerTerminal();
 guardPresses();
 mirror.connect();

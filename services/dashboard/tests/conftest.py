@@ -155,12 +155,19 @@ def metrics_token() -> str | None:
 
 
 @pytest.fixture
+def config() -> DashboardConfig:
+    """The settings; a test may give others."""
+    return DashboardConfig()
+
+
+@pytest.fixture
 async def page(
     connect: Connect,
     streams: list[CountedStreams],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     metrics_token: str | None,
+    config: DashboardConfig,
 ) -> AsyncIterator[Page]:
     """The dashboard over fake services; the page is not logged in."""
     # A stream that does not end by itself must be noticed, so nothing may abort it.
@@ -177,10 +184,11 @@ async def page(
         bus,
         listener,
         tmp_path,
-        DashboardConfig(),
+        config,
         AgentWeb(partial(web_socket.connect, directory=agents)),
         metrics_token,
         partial(web_socket.connect_port, directory=agents),
+        connect_terminal=partial(web_socket.connect_terminal, directory=agents),
     )
     await bus.own(names.DASHBOARD)
     await dashboard.start()
