@@ -137,13 +137,13 @@ def test_what_is_no_frame_gets_no_shell(sent: bytes) -> None:
 
 
 def test_a_program_of_the_container_gets_no_shell() -> None:
-    """Whoever the kernel can name is in the container."""
+    """A process that the kernel can name is in the container."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         assert not terminal.is_outside(theirs)
         ours.settimeout(LIMIT)
         line = [sys.executable, "-B", "-m", "harness.terminal"]
-        served = subprocess.Popen(line, stdin=theirs, stderr=subprocess.PIPE)
+        served = subprocess.Popen(line, stdin=theirs.fileno(), stderr=subprocess.PIPE)
         theirs.close()
         ours.sendall(size(24, 80))
         assert rest(ours) == b""

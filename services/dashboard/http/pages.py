@@ -31,7 +31,7 @@ lives as long as a tab of it is open, is not used by new pages."""
 ERROR: Final = "error.html"
 """The page of an error; `error` fills it."""
 
-NO_PAGES: Final = ("/api", "/static", "/metrics", "/logout", "/refused")
+NO_PAGES: Final = ("/api", "/static", "/terminals", "/metrics", "/logout", "/refused")
 """The paths that are not pages, nor any path below them; neither are those below /login."""
 
 

@@ -252,7 +252,7 @@ class _Terminal:
 
 
 class _Word(NamedTuple):
-    """What a page says by itself."""
+    """A word of a page about itself."""
 
     drawn: int = 0
     """The bytes that it has drawn since the last such word."""

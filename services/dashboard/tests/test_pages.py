@@ -13,7 +13,7 @@ PAGES = sorted(name for name in FILES if name.endswith(".html"))
 
 def test_all_pages_are_found() -> None:
     sections = [f"{name}.html" for name in pages.SECTIONS]
-    others = ["agent", "configuration", "error", "index", "login", "turn"]
+    others = ["agent", "configuration", "error", "index", "login", "terminal", "turn"]
     assert sorted([*(f"{name}.html" for name in others), *sections]) == PAGES
 
 
@@ -27,7 +27,7 @@ def test_a_page_is_whole(page: str) -> None:
         assert file.partition('"')[0] in FILES
 
 
-@pytest.mark.parametrize("page", sorted({*PAGES} - {"error.html", "login.html"}))
+@pytest.mark.parametrize("page", sorted({*PAGES} - {"error.html", "login.html", "terminal.html"}))
 def test_a_page_for_operators_has_the_parts_that_common_js_needs(page: str) -> None:
     text = FILES[page].decode()
     for wanted in ("link", "reconnect", "logout", "notices"):
