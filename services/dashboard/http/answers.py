@@ -8,8 +8,9 @@ from wire.text.escaping import prose
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        "img-src 'self'; worker-src 'self'; form-action 'self'; frame-ancestors 'none'; "
-        "base-uri 'none'; require-trusted-types-for 'script'; trusted-types hyperhive-worker"
+        "img-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; "
+        "trusted-types hyperhive-worker hyperhive-notifications"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

@@ -3,8 +3,10 @@
 
 import { post } from "./api.js";
 import { el, keyed, setSentence, setText } from "./dom.js";
+import { lead } from "./lead.js";
 import { offerPalette } from "./palette.js";
 import { Mirror } from "./mirror.js";
+import { forgetSession, Notifier } from "./notifications.js";
 import { Pace } from "./pace.js";
 import { recall, remember } from "./remembered.js";
 import { checkRole, leave, LEAVING, onSession, session } from "./session.js";
@@ -38,6 +40,7 @@ export function openMirror(changed, options = {}) {
     if (tables.has("notices")) renderNotices(mirror);
     if (WAITING.some((name) => tables.has(name))) showCount(mirror);
   };
+  const notifier = new Notifier();
   const waiting = new Set();
   const pace = new Pace(() => {
     const tables = new Set(waiting);
@@ -47,6 +50,7 @@ export function openMirror(changed, options = {}) {
   const mirror = new Mirror(
     (tables) => {
       main.setAttribute("aria-busy", "false");
+      notifier.update(mirror);
       if (tables.has("services")) renderServices(mirror);
       const [table] = tables;
       if (tables.size > 1) show(tables); // the page has just opened, or the connection was lost
@@ -169,6 +173,7 @@ document.getElementById("logout").addEventListener("click", async () => {
   try {
     const ended = session();
     await post("/logout");
+    forgetSession();
     leave(ended, LEAVING.loggedOut);
   } catch (failure) {
     setSentence(link, failure.message);
@@ -182,6 +187,7 @@ for (const section of document.querySelectorAll(".sections a"))
   if (section.pathname === location.pathname) section.setAttribute("aria-current", "page");
 
 if (session()) checkRole().catch(() => {}); // the connection says what is wrong
+lead(location.hash);
 
 const menu = document.getElementById("menu");
 menu.addEventListener("click", () => {

@@ -3,6 +3,7 @@
 import { get, post } from "./api.js";
 import { openMirror } from "./common.js";
 import { el, keyed, setSentence, setText, showError } from "./dom.js";
+import { choice, choose, GROUPS, missing as noNotifications } from "./notifications.js";
 import { makePasskey, missing } from "./passkeys.js";
 import { may, role } from "./session.js";
 import { moment, putText } from "./text.js";
@@ -91,11 +92,49 @@ async function offerPasskeys() {
   });
 }
 
+const notifications = document.getElementById("notifications");
+
+// The boxes show the choice that is kept; a change that fails is taken back.
+function offerNotifications() {
+  const groups = notifications.querySelector(".groups");
+  for (const [name, { label }] of Object.entries(GROUPS))
+    groups.append(el("label", {}, el("input", { type: "checkbox", value: name }), ` ${label}`));
+  notifications.addEventListener("change", () => {
+    const chosen = [...groups.querySelectorAll("input:checked")].map((box) => box.value);
+    const box = (name) => notifications.querySelector(`[name=${name}]`).checked;
+    showChoice(true);
+    load(notifications, async () => {
+      tellMissing(await choose({ on: box("on"), muted: box("muted"), groups: chosen }));
+    }).finally(() => showChoice(false));
+  });
+  showChoice(false);
+  tellMissing(noNotifications());
+}
+
+function showChoice(busy) {
+  if (busy) {
+    for (const box of notifications.querySelectorAll("input")) box.disabled = true;
+    return;
+  }
+  const kept = choice();
+  for (const box of notifications.querySelectorAll("input")) {
+    box.checked = box.name ? kept[box.name] : kept.groups.includes(box.value);
+    box.disabled = box.name === "on" ? noNotifications() !== "" && !kept.on : !kept.on;
+  }
+}
+
+function tellMissing(sentence) {
+  const line = notifications.querySelector(".unavailable");
+  setSentence(line, sentence);
+  line.hidden = sentence === "";
+}
+
 setText(document.getElementById("login-role"), MEANING[role()] ?? "");
 if (may("operator")) loadSessions();
 if (may("reviewer")) {
   loadPasskeys();
   load(passkeys, offerPasskeys);
+  offerNotifications();
 }
 putThemeChoices(document.querySelector("#theme .choices"));
 openMirror(() => {}).connect();

@@ -17,6 +17,7 @@ from services.config import DashboardConfig
 from services.dashboard import __main__ as root
 from services.dashboard.__main__ import DashboardService
 from services.dashboard.http.event_streams import NO_TAILS, EventStreams
+from services.dashboard.http.proxy import Proxy
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.state.tables import Row
 from services.dashboard.tests.browser import TIME_LIMIT as TIME_LIMIT
@@ -161,6 +162,12 @@ def config() -> DashboardConfig:
 
 
 @pytest.fixture
+def proxy_token() -> str | None:
+    """The token that the proxy sends; a test may give one."""
+    return None
+
+
+@pytest.fixture
 async def page(
     connect: Connect,
     streams: list[CountedStreams],
@@ -168,6 +175,7 @@ async def page(
     monkeypatch: pytest.MonkeyPatch,
     metrics_token: str | None,
     config: DashboardConfig,
+    proxy_token: str | None,
 ) -> AsyncIterator[Page]:
     """The dashboard over fake services; the page is not logged in."""
     # A stream that does not end by itself must be noticed, so nothing may abort it.
@@ -188,6 +196,7 @@ async def page(
         AgentWeb(partial(web_socket.connect, directory=agents)),
         metrics_token,
         partial(web_socket.connect_port, directory=agents),
+        proxy=Proxy(config, proxy_token),
         connect_terminal=partial(web_socket.connect_terminal, directory=agents),
     )
     await bus.own(names.DASHBOARD)

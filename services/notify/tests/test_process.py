@@ -252,9 +252,10 @@ async def test_without_webhooks_it_waits_for_a_browser(
     dashboard.add(hook.url, "question", "message")
     await until_it_has_looked(hive)
     hive.broker.wonder("alice", "Where to?", "staging", "production")
+    [asked] = await hook.until(1)
     hive.broker.say("system", "needs-login", "of no interest")
     hive.broker.say("alice", "message", "done")
-    asked, wrote = await hook.until(2)
+    wrote = (await hook.until(2))[1]
     assert (asked["event"], asked["number"]) == ("question", 2)
     assert asked["choices"] == ["staging", "production"]
     assert (wrote["event"], wrote["text"]) == ("message", "done")

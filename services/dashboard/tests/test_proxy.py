@@ -1,0 +1,122 @@
+"""The proxy in front of the dashboard, and the users whom it names."""
+
+import asyncio
+
+import pytest
+
+from services.config import DashboardConfig
+from services.dashboard.http.failures import FREE, MAX_WAITING, WINDOW, Failures
+from services.dashboard.http.proxy import Proxy
+from services.dashboard.tests.conftest import Page
+from services.errors import ConfigError
+
+TOKEN = "a token"
+ADA = {"Remote-User": "ada", "Hyperhive-Proxy": TOKEN}
+
+
+@pytest.fixture
+def config() -> DashboardConfig:
+    return DashboardConfig(
+        url="https://hive.example.org",
+        behind_proxy=True,
+        trusted_proxies=("127.0.0.1", "10.0.0.0/8"),
+        user_header="Remote-User",
+        users={"ada": "reviewer", "bob": "operator"},
+    )
+
+
+@pytest.fixture
+def proxy_token() -> str:
+    return TOKEN
+
+
+async def test_the_user_of_the_proxy_logs_in_and_each_request_must_be_that_user(page: Page) -> None:
+    assert (await page.get("/login/ways", **ADA))[1] == {"user": "ada", "passkeys": False}
+    status, answer = await page.post("/login/proxy", **ADA)
+    assert (status, answer["role"]) == (200, "reviewer")
+    session = {"Hyperhive-Session": answer["session"]}
+    forwarded = {"X-Forwarded-For": "6.6.6.6, 192.0.2.7, 10.1.1.1"}
+    assert (await page.get("/api/session", **ADA, **session))[0] == 200
+    for other in ({}, {"Remote-User": "ada"}, ADA | {"Remote-User": "bob"}):
+        assert (await page.get("/api/session", **other, **session))[0] == 401
+    assert (await page.post("/api/agents/alice/kill", **ADA, **session))[0] == 403
+    status, answer = await page.post("/login/proxy", **ADA | {"Remote-User": "bob"}, **forwarded)
+    page.http.headers.update(ADA | {"Remote-User": "bob", "Hyperhive-Session": answer["session"]})
+    rows = (await page.get("/api/sessions"))[1]["sessions"]
+    assert [(row["name"], row["role"], row["way"], row["own"]) for row in rows] == [
+        ("bob", "operator", "proxy", True),
+        ("ada", "reviewer", "proxy", False),
+    ]
+    assert rows[0]["address"] == "192.0.2.7", "what the browser has written itself is not believed"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        ({"Remote-User": "bob"}, 403),
+        ({"Remote-User": "bob", "Hyperhive-Proxy": "guessed"}, 403),
+        (ADA | {"Remote-User": "mallory"}, 403),
+        (ADA | {"Origin": "http://evil.example"}, 403),
+    ],
+)
+async def test_nobody_else_logs_in(page: Page, headers: dict[str, str], status: int) -> None:
+    assert (await page.post("/login/proxy", **headers))[0] == status
+    await page.log_in()
+    assert len((await page.get("/api/sessions"))[1]["sessions"]) == 1
+
+
+def test_on_the_loopback_a_user_needs_a_token(config: DashboardConfig) -> None:
+    with pytest.raises(ConfigError, match="credentials/dashboard/proxy"):
+        Proxy(config)
+    elsewhere = config.model_copy(update={"trusted_proxies": ("10.0.0.0/8", "fd00::/8")})
+    proxy = Proxy(elsewhere)
+    assert proxy.admits("10.3.2.1")
+    assert proxy.admits("::ffff:10.3.2.1")
+    assert not proxy.admits("127.0.0.1")
+    assert not proxy.admits("nonsense")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"behind_proxy": True},
+        {"trusted_proxies": ("10.0.0.1",)},
+        {"user_header": "Remote-User"},
+        {"users": {"ada": "operator"}},
+    ],
+)
+def test_the_settings_need_each_other(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="need"):
+        DashboardConfig.model_validate(values)
+
+
+async def test_failed_logins_become_slower_and_nobody_is_locked_out(page: Page) -> None:
+    now, waits = 0.0, list[float]()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    failures = Failures(lambda: now, sleep)
+    for _ in range(FREE + 6):
+        await failures.failed()
+    assert waits == [0.5, 1, 2, 4, 8, 10]
+    now = WINDOW + 1
+    await failures.failed()
+    assert len(waits) == 6
+
+    async def hang(seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    failures = Failures(lambda: now, hang)
+    tasks = [asyncio.create_task(failures.failed()) for _ in range(FREE + MAX_WAITING + 5)]
+    done, pending = await asyncio.wait(tasks, timeout=0)
+    while len(pending) > MAX_WAITING:
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert len(done) == FREE + 5
+    for task in pending:
+        task.cancel()
+    for _ in range(FREE + 1):
+        failing = asyncio.create_task(page.post("/login", {"token": "guessed"}))
+    await page.log_in()  # a valid link is answered, whoever fails
+    assert (await failing)[0] == 401
