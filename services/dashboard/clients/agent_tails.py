@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import Final
 
 from services.dashboard.clients.harnesses import EVENTS, Harnesses
+from services.dashboard.clients.services import no_such_agent
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.state.tables import Row, Table, Tables
 from wire.errors import HiveError, Unavailable
@@ -48,6 +49,15 @@ class AgentTails:
         self._harnesses = harnesses
         self._tables = tables
         self._log = log
+
+    def require(self, agent: str) -> None:
+        """Raise NotFound if lifecycle knows no agent of that name.
+
+        The harness of such an agent would be said to be away, as if it could come back.
+        """
+        lifecycle = self._tables.rows(Table.SERVICES).get("lifecycle")
+        if lifecycle is not None and lifecycle["available"] and self._agent(agent) is None:
+            raise no_such_agent(agent)
 
     async def follow(self, agent: str, after: int | None) -> AsyncGenerator[Row, None]:
         """Yield the items of a tail, until it is closed or the dashboard stops.

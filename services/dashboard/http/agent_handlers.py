@@ -73,7 +73,7 @@ class AgentHandlers:
         """Answer with events before `before` or after `after`, of the turn `turn` or of all."""
         limit = _number(request, "limit")
         found = await self._harnesses.events(
-            _name(request),
+            self._running(request),
             EVENTS if limit is None else max(1, min(limit, EVENTS)),
             before=_number(request, "before"),
             after=_number(request, "after"),
@@ -84,7 +84,8 @@ class AgentHandlers:
     async def event(self, request: web.Request) -> web.Response:
         """Answer with a whole event; lists and tails have the beginnings of its texts."""
         seq = int(request.match_info["seq"])
-        return web.json_response({"event": await self._harnesses.event(_name(request), seq)})
+        name = self._running(request)
+        return web.json_response({"event": await self._harnesses.event(name, seq)})
 
     async def turns(self, request: web.Request) -> web.Response:
         """Answer with the newest turns, newest first."""
@@ -97,7 +98,7 @@ class AgentHandlers:
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         """Stream a turn as a file, in the form `form`: lines of JSON, or one page."""
-        name, number = _name(request), int(request.match_info["turn"])
+        name, number = self._running(request), int(request.match_info["turn"])
         form = request.query.get("form", Form.JSONL)
         if form not in list(Form):
             raise InvalidArgument(f"form={form[:32]!r} is not one of: {', '.join(Form)}.")
@@ -109,7 +110,13 @@ class AgentHandlers:
 
     async def todo(self, request: web.Request) -> web.Response:
         """Answer with the agent's own list of steps."""
-        return web.json_response({"todo": await self._harnesses.todo(_name(request))})
+        return web.json_response({"todo": await self._harnesses.todo(self._running(request))})
+
+    def _running(self, request: web.Request) -> str:
+        """Return the name of an agent that has a harness: the ledger knows former ones, too."""
+        name = _name(request)
+        self._tails.require(name)
+        return name
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Interrupt the agent's turn."""

@@ -19,7 +19,7 @@ from services.dashboard.http.connection import SESSION_HEADER
 Json = dict[str, Any]
 
 STREAM: Final = "text/event-stream"
-FILE: Final = "application/octet-stream"
+FILE: Final = "application/x-ndjson text/html"
 
 _NUMBER: Final[Json] = {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
 _TAILS: Final[Json] = {"type": "array", "items": {"type": "string"}, "maxItems": 32}
@@ -32,7 +32,7 @@ class Operation(NamedTuple):
     """The shapes of one route."""
 
     answer: type[BaseModel] | str = shapes.Nothing
-    """The shape of a JSON answer, or the type of another one."""
+    """The shape of a JSON answer, or the types of another one."""
     body: type[BaseModel] | None = None
     query: Mapping[str, Json] | type[BaseModel] = {}  # noqa: RUF012 - nothing changes it
 
@@ -82,6 +82,14 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     f"POST {_AGENT}/start": Operation(),
     f"POST {_AGENT}/kill": Operation(),
     f"POST {_AGENT}/restart": Operation(),
+    f"POST {_AGENT}/pause": Operation(),
+    f"POST {_AGENT}/resume": Operation(),
+    f"POST {_AGENT}/rebuild": Operation(),
+    f"POST {_AGENT}/update": Operation(),
+    f"POST {_AGENT}/unhold": Operation(),
+    f"POST {_AGENT}/destroy": Operation(body=bodies.Destroy),
+    f"POST {_AGENT}/limits": Operation(body=bodies.Limits),
+    f"POST {_AGENT}/budget": Operation(body=bodies.Budget),
     f"GET {_AGENT}/events": Operation(shapes.Events, query=_EVENTS),
     f"GET {_AGENT}/events/{{seq}}": Operation(shapes.Event),
     f"GET {_AGENT}/turns": Operation(shapes.Turns),
@@ -206,7 +214,7 @@ def document(app: web.Application) -> Json:
 
 def _described(route: Route, operation: Operation, refs: Mapping[Any, Json]) -> Json:
     if isinstance(operation.answer, str):
-        content: Json = {operation.answer: {"schema": {"type": "string"}}}
+        content: Json = {one: {"schema": {"type": "string"}} for one in operation.answer.split()}
     else:
         content = {"application/json": {"schema": refs[operation.answer]}}
     failed = {"application/json": {"schema": refs[shapes.Error]}}

@@ -11,7 +11,7 @@ from typing import Any
 
 from wire import fake_agent, names
 from wire.bus import Bus
-from wire.errors import Conflict, NotFound, Unavailable
+from wire.errors import Conflict, InvalidArgument, NotFound, Unavailable
 from wire.interface import Interface, method, prop, signal
 from wire.principal import OPERATOR
 from wire.records import decode, to_dict
@@ -102,6 +102,8 @@ class FakeBroker(Interface, name=names.BROKER):
         self.unheld.append(name)
 
     def message(self, number: int) -> Message:
+        if not 0 < number <= len(self.log):
+            raise NotFound(f"There is no message {number}.")
         return self.log[number - 1]
 
     def add(
@@ -213,6 +215,8 @@ class FakeBroker(Interface, name=names.BROKER):
     async def Answer(self, id: UInt64, answer: StrList) -> None:
         if answer == ["too late"]:
             raise Conflict("This question was answered already.")
+        if not 0 < id <= len(self.questions):
+            raise NotFound(f"There is no question {id}.")
         known = self.questions[id - 1].state
         if known is not QuestionState.OPEN:
             raise Conflict(f"Question {id} is no longer open: it is {known} by operator.")
@@ -302,6 +306,9 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
         while True:
             logged, found = self._logged, list(self.lines)
             places = [line.cursor for line in found]
+            for place in (wanted.before, wanted.after):
+                if place and place not in places:
+                    raise InvalidArgument(f"{place!r} is not a cursor.")
             if wanted.before:
                 found = found[: places.index(wanted.before)]
             if wanted.after:

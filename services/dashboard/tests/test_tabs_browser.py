@@ -78,7 +78,7 @@ async def test_eight_tabs_share_one_stream_and_all_are_live_and_at_work(
         assert page.streams.open == 1
         # The first tab and one of the last still send requests, while all streams are open.
         await switch(browser, tabs[0])
-        await browser.click("tr[data-key=bob] [data-verb=start]")
+        await browser.click("#trouble [data-key=bob] [data-verb=start]")
         await browser.until(lambda _: agents["bob"].calls == ["start"])
         await switch(browser, tabs[7])
         await browser.click("#agent .actions [data-verb=restart]")
