@@ -36,15 +36,18 @@ let
       claude-agent-sdk
       click
       dbus-next
+      http-ece
       idna
       mcp
       opentelemetry-exporter-otlp-proto-http
       opentelemetry-sdk
       prometheus-client
+      py-vapid
       pydantic
       sdnotify
       systemd-python
       uvicorn
+      webauthn
     ];
 
     # The tests need a bus and a systemd: `make test` runs them.

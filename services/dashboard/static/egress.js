@@ -56,7 +56,7 @@ function makeRefused(entry) {
     reason,
     el("p", { className: "by" }, el("span", { className: "times" }), ", last ", el("time")),
     el("p", { className: "by" }, "Always allow adds ", el("code", {}, entry.rule), ` to egress of ${entry.agent}.`),
-    el("div", { className: "buttons" }, ...buttons),
+    el("div", { className: "buttons", data: { needs: "reviewer" } }, ...buttons),
     said,
     error,
   );

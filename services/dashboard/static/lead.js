@@ -5,7 +5,7 @@ import { el, setText } from "./dom.js";
 const PATIENCE = 10_000;
 const TOLD_MS = 6000;
 
-const MESSAGE = (id) => `.flow > [data-key="${id}"]`;
+const MESSAGE = (id) => `:is(#unread .cards, .flow) > [data-key="${id}"]`;
 const REQUEST = (id) => `[data-approval="${id}"], :is(.pending, .settled) > [data-key="${id}"]`;
 const PLACES = {
   question: (id) => `[data-question="${id}"], .asked > [data-key="${id}"]`,

@@ -14,7 +14,7 @@ const MEANING = {
   reviewer: "You are logged in as a reviewer: you may read, answer questions and requests, approve and deny.",
   guest: "You are logged in as a guest: you may read.",
 };
-const WAYS = { link: "a login link", passkey: "the passkey ", proxy: "the proxy, as " };
+const WAYS = { link: "by link", passkey: "by passkey ", proxy: "by proxy, as " };
 
 const sessions = document.getElementById("sessions");
 
@@ -38,8 +38,8 @@ const loadSessions = () =>
 function makeSession(row) {
   const name = el("span", { dir: "auto" });
   putText(name, row.name);
-  const facts = el("span", { className: "facts" }, `logged in ${moment(row.began)} with ${WAYS[row.way]}`, name);
-  facts.append(`, last used ${moment(row.used)}${row.address ? `, from ${row.address}` : ""}`);
+  const facts = el("span", { className: "facts" }, `since ${moment(row.began)} ${WAYS[row.way]}`, name);
+  facts.append(` · used ${moment(row.used)}${row.address ? ` · from ${row.address}` : ""}`);
   const title = el("strong", {}, `${row.browser || "Unknown browser"}, ${row.role}`);
   if (row.own) return el("li", {}, title, facts, el("span", { className: "own" }, "this browser"));
   const end = el("button", { type: "button", ariaLabel: `End the session of ${title.textContent}` }, "End");
@@ -61,7 +61,7 @@ const loadPasskeys = () =>
 function makeRow(row) {
   const name = el("span", { dir: "auto" });
   putText(name, row.name);
-  const facts = el("span", { className: "facts" }, `made ${moment(row.made)}, last used ${moment(row.used)}`);
+  const facts = el("span", { className: "facts" }, `for ${row.host} · made ${moment(row.made)} · used ${moment(row.used)}`);
   const remove = el("button", { type: "button", ariaLabel: `Remove the passkey ${name.textContent}` }, "Remove");
   remove.addEventListener("click", () => {
     remove.disabled = true;
@@ -70,7 +70,7 @@ function makeRow(row) {
       await Promise.all([loadPasskeys(), may("operator") && loadSessions()]);
     });
   });
-  return el("li", {}, el("strong", {}, name, `, ${row.role}, for ${row.host}`), facts, remove);
+  return el("li", {}, el("strong", {}, name, `, ${row.role}`), facts, remove);
 }
 
 // Browsers have passkeys for names only, and over TLS.

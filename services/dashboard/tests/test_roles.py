@@ -81,6 +81,18 @@ async def test_a_reviewer_answers_and_approves_and_everybody_reads(page: Page) -
         assert (await page.get("/api/sessions"))[0] == (200 if role is Role.OPERATOR else 403)
 
 
+async def test_without_a_login_only_pages_and_logins_answer(page: Page) -> None:
+    for method, path, url in routes(page):
+        if path.startswith(("/login", "/refused/", "/terminals/")) or method == "HEAD":
+            continue
+        answers = page.get if method == "GET" else page.post
+        status, _ = await answers(url)
+        if method == "POST" or path.startswith(("/api/", "/metrics")):
+            assert status == 401, f"{method} {path}"
+        else:
+            assert status in (200, 404), f"{method} {path}"
+
+
 async def test_the_table_names_only_routes_that_exist(page: Page) -> None:
     assert set(NEEDED) <= {(method, path) for method, path, _ in routes(page)}
 
