@@ -196,7 +196,7 @@ function makeRow(name, mirror, current, writeTo) {
     { role: "row" },
     el("th", { scope: "row", role: "rowheader" }, el("a", { className: "name", href: `/agents/${name}` }, name)),
     cell("state", el("span", { className: "unseen" }), el("span", { className: "badge" }), " ", el("span", { className: "age" })),
-    cell("doing", el("span", { className: "chips" }), el("span", { className: "line", dir: "auto" })),
+    cell("doing", el("span", { className: "chips" }), el("span", { className: "activity", dir: "auto" })),
     cell("model"),
     cell("context number"),
     cell("cost number", el("span", { className: "money" }), makeBudget()),
@@ -280,7 +280,7 @@ function putDoing(row, agent, loop) {
       node.classList.toggle("bad", bad);
     },
   );
-  const line = row.querySelector(".line");
+  const line = row.querySelector(".activity");
   const parts = [];
   const reason = textOf(agent.turn_reason ?? "");
   const activity = textOf(agent.activity ?? "");

@@ -91,5 +91,5 @@ function makeField({ name, label, value = "", placeholder = "", hint = "", mono 
   const input = el("input", { type: "text", name, value, placeholder, className: mono ? "mono" : "" });
   input.spellcheck = false;
   const words = el("span", { className: "hint" }, hint);
-  return el("label", { className: "line" }, el("span", {}, label), input, hint ? words : "");
+  return el("label", { className: "value" }, el("span", {}, label), input, hint ? words : "");
 }

@@ -71,7 +71,13 @@ export class Waiting {
     const changed = (...names) => names.some((name) => tables.has(name));
     if (changed("questions", "services")) renderQuestions(mirror);
     if (changed("egress", "services")) renderRefused(mirror, part("refused"));
-    if (changed("approvals", "agents", "jobs", "output", "services")) renderApprovals(mirror);
+    if (changed("approvals", "agents", "jobs", "output", "services")) {
+      renderApprovals(mirror);
+      const count = part("approvals").querySelectorAll(".settled > li").length;
+      const decided = part("approvals").querySelector(".decided");
+      decided.hidden = count === 0;
+      setText(decided.querySelector("summary"), `Decided (${count})`);
+    }
     const rows = waitingRows(mirror);
     if (changed("agents", "jobs", "budgets", "services")) this.#renderAgents(rows.agents);
     if (changed("messages", "services")) {
@@ -88,7 +94,15 @@ export class Waiting {
       link.hidden = count === 0;
       setText(link, count ? plural(count, noun) : "");
     }
+    // Requests that are carried out do not wait: without open ones, they come last.
+    const groups = section.querySelector(".groups");
+    const wanted = rows.approvals.length > 0 ? groups.firstElementChild : groups.lastElementChild;
+    if (wanted !== part("approvals")) {
+      if (rows.approvals.length > 0) groups.prepend(part("approvals"));
+      else groups.append(part("approvals"));
+    }
     section.classList.toggle("some", total > 0);
+    section.classList.toggle("working", part("approvals").querySelector(".working > li") !== null);
     quiet.hidden = total > 0;
     const away = SERVICES.filter((name) => mirror.tables.services[name]?.available !== true);
     setText(

@@ -38,6 +38,7 @@ async def test_the_operator_logs_in_approves_writes_and_logs_out(
     await browser.click(".pending [data-key='2'] .buttons button:last-child")
     await browser.type(".pending [data-key='2'] textarea", "Not now.")
     await browser.click(".pending [data-key='2'] .denial .primary")
+    await browser.unfold(".decided > summary")
     await browser.sees(".settled", "Not now.")
     assert (hive.approvals.log[1].state, hive.approvals.log[1].note) == ("denied", "Not now.")
 
@@ -271,6 +272,7 @@ async def test_a_change_is_read_and_approved_in_the_middle_of_a_turn(
     await browser.sees(".working", "approved")
     assert approvals.calls == [("approve now", 1)]
     approvals.settle(1, "failed", "No package jq.\nE: no jq")
+    await browser.unfold(".decided > summary")
     await browser.sees(".settled .note", "No package jq.")
     await browser.click(".settled summary")
     await browser.sees(".settled pre", "E: no jq")
@@ -292,6 +294,7 @@ async def test_hostile_text_is_text(page: Page, browser: Browser, log_in: LogIn)
     await browser.click(".pending summary")
     await browser.sees(".diff .added", "<script>")
     await browser.sees(".diff .removed", "-goneU+2028+not added")
+    await browser.unfold(".decided > summary")
     await browser.click(".settled summary")
     await browser.sees(".settled pre", "<script>")
     assert await browser.value("window.harm") is None

@@ -90,7 +90,7 @@ async def test_a_row_says_how_an_agent_is_and_its_menu_acts(
     await log_in()
     row = "tr[data-key=alice]"
     await browser.sees(f"{row} .state", "thinking")
-    await browser.sees(f"{row} .line", "Bash: make <b>test</b>")
+    await browser.sees(f"{row} .activity", "Bash: make <b>test</b>")
     await browser.sees(f"{row} .context", "50%")
     await browser.sees(f"{row} .cost", "$2.50")
     await browser.sees(f"{row} .commit", "0123456")
