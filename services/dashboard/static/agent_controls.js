@@ -7,7 +7,9 @@ import { openMenu } from "./menu.js";
 import { putTime, textOf } from "./text.js";
 
 /** The verbs that have a button on the agent's own page; the menu has all of them. */
-const BUTTONS = new Set(["start", "kill", "restart"]);
+const BUTTONS = new Set(["start", "kill", "restart", "resume"]);
+/** Those that are shown only where they apply. */
+const RARE = new Set(["resume"]);
 const DOING = {
   spawn: "being created",
   destroy: "being destroyed",
@@ -104,7 +106,9 @@ export function makeMenuButton(name, errors, mirror, current, options) {
 export function updateButtons(buttons, agent, job) {
   for (const button of buttons) {
     const found = VERBS.find(({ verb }) => verb === button.dataset.verb);
-    if (found) button.disabled = Boolean(job) || !found.fits(agent);
+    if (!found) continue;
+    button.disabled = Boolean(job) || !found.fits(agent);
+    if (RARE.has(found.verb)) button.hidden = button.disabled;
   }
 }
 

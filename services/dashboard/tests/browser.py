@@ -23,7 +23,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
-TIME_LIMIT = 12.0
+TIME_LIMIT = 60.0
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 

@@ -415,6 +415,8 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
             )
         )
         self.calls: list[str] = []
+        self.refuses = False
+        """Whether its jobs are refused."""
         self.limits: list[dict[str, object]] = []
         self.usage = Usage(cpu=1_500_000, memory=50 * 2**20, memory_peak=3 * 2**30)
         self.commands: list[tuple[object, ...]] = []
@@ -490,6 +492,8 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
         return self.lines[-lines:]
 
     def _job(self, verb: str) -> str:
+        if self.refuses:
+            raise Conflict(f"{self.shown.name} is busy.")
         self.calls.append(verb)
         return names.job_path(1)
 
