@@ -90,7 +90,7 @@ export function makeButtons(name, errors, mirror, current) {
 /** Make a button that opens the menu of all actions on an agent; `options` are those of `actionsOf`. */
 export function makeMenuButton(name, errors, mirror, current, options) {
   const button = el("button", { type: "button", className: "menu-of", data: { needs: "operator" } }, "⋯");
-  button.setAttribute("aria-label", `Actions on ${name}`);
+  button.setAttribute("aria-label", `More… actions on ${name}`);
   button.setAttribute("aria-haspopup", "menu");
   button.setAttribute("aria-expanded", "false");
   button.addEventListener("click", () => {

@@ -5,7 +5,8 @@ import { el } from "./dom.js";
 
 const PAUSE_MS = 1_500; // between the keys of one shortcut
 const FIELD = "input:not([type=checkbox], [type=radio], [type=button]), textarea, select, [contenteditable]";
-const COMPOSE = "[data-slash], #compose-text, #write-text, input[type=search]";
+/** The field that `/` leads to is the first of these that is shown. */
+const COMPOSE = ["[data-slash]", "#compose-text", "#write-text", "input[type=search]"];
 
 const known = new Map(); // from the keys to {label, action}
 let typed = ""; // the keys of a shortcut that has begun
@@ -78,7 +79,8 @@ function pressed(event) {
 const begins = (keys) => [...known.keys()].some((one) => one.startsWith(`${keys} `));
 
 function focusField() {
-  const field = [...document.querySelectorAll(COMPOSE)].find((one) => one.checkVisibility());
+  const fields = COMPOSE.flatMap((css) => [...document.querySelectorAll(css)]);
+  const field = fields.find((one) => one.checkVisibility());
   field?.focus();
   field?.scrollIntoView({ block: "nearest" });
 }
