@@ -11,9 +11,11 @@ import logging
 import socket
 import stat
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from harness.events.journal import BusyError, Journal
 from harness.events.store import EventStore
 from harness.jsonvalues import Json, JsonObject
 
@@ -46,6 +48,7 @@ class WebServer:
         store: EventStore,
         path: Path,
         todo: Callable[[], JsonObject] = lambda: {"items": []},
+        journal: Journal | None = None,
     ) -> None:
         """Prepare the server.
 
@@ -53,10 +56,12 @@ class WebServer:
             store: the record.
             path: the socket.
             todo: returns the answer to /v1/todo.
+            journal: the reader of the container's journal.
         """
         self._store = store
         self._path = path
         self._todo = todo
+        self._journal = journal or Journal()
         self._streams = 0
 
     async def run(self) -> None:
@@ -85,6 +90,8 @@ class WebServer:
                 web.get("/v1/turns/{id}", self._turn),
                 web.get("/v1/stats", self._stats),
                 web.get("/v1/todo", self._shown_todo),
+                web.get("/v1/journal", self._journal_page),
+                web.get("/v1/journal/stream", self._journal_stream),
             ]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, keepalive_timeout=30.0)
@@ -138,6 +145,41 @@ class WebServer:
 
     async def _shown_todo(self, request: "web.Request") -> "web.Response":
         return _answer(self._todo())
+
+    async def _journal_page(self, request: "web.Request") -> "web.Response":
+        query = request.query
+        try:
+            lines = await self._journal.page(
+                _number(request, "lines") or 200,
+                priority=_number(request, "priority"),
+                text=query.get("text", ""),
+                before=query.get("before", ""),
+            )
+        except BusyError:
+            return _answer({"error": "Too many processes read the journal already."}, 503)
+        except (OSError, TimeoutError):
+            return _answer({"error": "The journal of the container cannot be read."}, 503)
+        return _answer({"lines": [*lines]})
+
+    async def _journal_stream(self, request: "web.Request") -> "web.StreamResponse":
+        from aiohttp import web
+
+        after, priority = request.query.get("after", ""), _number(request, "priority")
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
+        try:
+            await response.prepare(request)
+            async with aclosing(self._journal.follow(after, priority=priority, ping=PING)) as lines:
+                async for line in lines:
+                    data = ": \n\n" if line is None else f"event: line\n{_data(line)}\n\n"
+                    async with asyncio.timeout(WRITE_TIMEOUT):
+                        await response.write(data.encode())
+        except (BusyError, OSError, TimeoutError):
+            # A client that is gone or does not read, or no journal: the client may try again.
+            if request.transport is not None:
+                request.transport.abort()
+        return response
 
     # --- the stream --------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from services.dashboard.clients.egress import EgressHosts
 from services.dashboard.clients.harnesses import Harnesses
 from services.dashboard.clients.ledger_feed import LedgerFeed
 from services.dashboard.clients.lifecycle_feed import LifecycleFeed
-from services.dashboard.clients.logs import HiveLogs
+from services.dashboard.clients.logs import ContainerLogs, HostLogs
 from services.dashboard.clients.measurements import Measurements
 from services.dashboard.clients.samples import Samples
 from services.dashboard.clients.services import ExplainingCaller
@@ -143,7 +143,7 @@ class DashboardService(unit.Service):
             sessions, listener.getsockname()[0], config.allowed_hosts, metrics_token, proxy
         )
         passkeys = Passkeys(state / "passkeys.json")
-        self._logs = LogHandlers(HiveLogs(caller), access, streams)
+        self._logs = LogHandlers(HostLogs(caller), ContainerLogs(harnesses), access, streams)
         handlers = Handlers(
             access,
             LoginHandlers(access, sessions, passkeys, Failures()),

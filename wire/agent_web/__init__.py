@@ -13,6 +13,29 @@ be escaped where they are shown (wire.text).
 """
 
 from wire.agent_web.client import AgentWeb
-from wire.agent_web.records import Day, Event, Events, Partial, State, Step, Turn, Turns
+from wire.agent_web.records import (
+    Day,
+    Event,
+    Events,
+    Journal,
+    JournalLine,
+    Partial,
+    State,
+    Step,
+    Turn,
+    Turns,
+)
 
-__all__ = ["AgentWeb", "Day", "Event", "Events", "Partial", "State", "Step", "Turn", "Turns"]
+__all__ = [
+    "AgentWeb",
+    "Day",
+    "Event",
+    "Events",
+    "Journal",
+    "JournalLine",
+    "Partial",
+    "State",
+    "Step",
+    "Turn",
+    "Turns",
+]

@@ -15,6 +15,8 @@ from wire.agent_web.records import (
     Days,
     Event,
     Events,
+    Journal,
+    JournalLine,
     Partial,
     Record,
     State,
@@ -77,7 +79,7 @@ class AgentWeb:
         ):
             return _parse(await answer.body(), agent)
 
-    async def stream(
+    def stream(
         self, agent: str, after: int | None = None
     ) -> AsyncGenerator[tuple[str, JsonObject], None]:
         """Yield the items of the stream as name and data: `event`, `state` or `partial`.
@@ -89,10 +91,14 @@ class AgentWeb:
         Raises:
             Unavailable: the connection was lost: call it again with the last number.
         """
-        query = {} if after is None else {"after": after}
-        async with request(
-            self._connect(agent), agent, _target("/v1/stream", query), SECONDS
-        ) as answer:
+        query: dict[str, str | int] = {} if after is None else {"after": after}
+        return self._items(agent, "/v1/stream", query, _NAMES)
+
+    async def _items(
+        self, agent: str, path: str, query: Mapping[str, str | int], names: frozenset[str]
+    ) -> AsyncGenerator[tuple[str, JsonObject], None]:
+        """Yield the items of a stream that have one of the `names`."""
+        async with request(self._connect(agent), agent, _target(path, query), SECONDS) as answer:
             name, data = "", b""
             async for line in answer.lines(IDLE):
                 field, _, value = line.partition(b":")
@@ -101,7 +107,7 @@ class AgentWeb:
                 elif field == b"data":
                     data = value
                 elif not line and data:
-                    if name in _NAMES:  # a newer harness may send others
+                    if name in names:  # a newer harness may send others
                         yield name, _parse(data, agent)
                     name, data = "", b""
 
@@ -184,6 +190,44 @@ class AgentWeb:
     async def todo(self, agent: str) -> Todo:
         """Return the agent's own list."""
         return _record(Todo, await self.get(agent, "/v1/todo"), agent)
+
+    async def journal(
+        self, agent: str, lines: int, priority: int | None, text: str, before: str
+    ) -> Journal:
+        """Return the newest lines of the container's journal, oldest first.
+
+        Args:
+            agent: the agent.
+            lines: the most lines, up to 200.
+            priority: only lines of this priority or of a more urgent one.
+            text: only lines with this text; empty for all.
+            before: only lines before the one with this cursor; empty for the newest.
+        """
+        query: dict[str, str | int] = {"lines": lines, "text": text, "before": before}
+        if priority is not None:
+            query["priority"] = priority
+        found = _record(Journal, await self.get(agent, "/v1/journal", query), agent)
+        return Journal.model_construct(
+            lines=tuple(one for one in found.lines if one.cursor)[-lines:]
+        )
+
+    async def follow_journal(
+        self, agent: str, after: str, priority: int | None
+    ) -> AsyncGenerator[JournalLine, None]:
+        """Yield the lines of the container's journal that come after a cursor; empty: from now on.
+
+        Raises:
+            Unavailable: the connection was lost: call it again with the last cursor.
+        """
+        query: dict[str, str | int] = {"after": after}
+        if priority is not None:
+            query["priority"] = priority
+        items = self._items(agent, "/v1/journal/stream", query, frozenset({"line"}))
+        async with aclosing(items) as stream:
+            async for _, data in stream:
+                line = _record(JournalLine, data, agent)
+                if line.cursor:
+                    yield line
 
     async def follow(
         self, agent: str, after: int | None = None

@@ -166,6 +166,24 @@ class Todo(Record):
     items: Annotated[tuple[Step, ...], Objects] = ()
 
 
+class JournalLine(Record):
+    """A line of the container's journal."""
+
+    cursor: Annotated[str, BeforeValidator(values.cursor)] = ""
+    at: Seconds = 0.0
+    priority: Annotated[int, BeforeValidator(values.priority)] = 6
+    unit: Text = ""
+    identifier: Text = ""
+    pid: Number = 0
+    message: Text = ""
+
+
+class Journal(Record):
+    """Lines of the container's journal, oldest first."""
+
+    lines: Annotated[tuple[JournalLine, ...], Objects] = ()
+
+
 class Data(Record):
     """The data of an event; each type of event has a class of its own."""
 

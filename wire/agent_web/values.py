@@ -22,6 +22,7 @@ MAX_DEPTH: Final = 200
 itself gives up depends on its version.
 """
 
+_CURSOR: Final = re.compile(r"[a-z0-9=;]{1,300}")
 _WORD: Final = re.compile(r"[a-z-]{1,24}")
 
 
@@ -37,6 +38,16 @@ def number(value: object) -> float:
 def integer(value: object) -> int:
     """Return a number that is not negative, without its fraction; 0 for anything else."""
     return int(number(value))
+
+
+def priority(value: object) -> int:
+    """Return a priority of the journal, 0 to 7; 6 for anything else."""
+    return value if type(value) is int and 0 <= value < 8 else 6
+
+
+def cursor(value: object) -> str:
+    """Return a place in a journal; empty for anything else."""
+    return value if isinstance(value, str) and _CURSOR.fullmatch(value) else ""
 
 
 def seconds(value: object) -> float:

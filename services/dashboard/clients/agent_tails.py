@@ -11,6 +11,7 @@ from contextlib import aclosing
 from typing import Final
 
 from services.dashboard.clients.harnesses import EVENTS, Harnesses
+from services.dashboard.clients.pace import Pace
 from services.dashboard.clients.services import no_such_agent
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.state.tables import Row, Table, Tables
@@ -28,11 +29,6 @@ LASTING_SECONDS: Final = 30.0
 """A connection that has lasted for so long was not one of a harness that only opens and closes."""
 
 DOWN: Final = frozenset({AgentState.STOPPED, AgentState.SLEEPING, AgentState.FAILED})
-
-ITEMS_A_SECOND: Final = 200
-MAX_BURST: Final = 2_000
-"""The items that a page gets at once after a pause: an agent that reports events as fast as it can
-must not keep the dashboard busy."""
 
 
 class AgentTails:
@@ -66,7 +62,7 @@ class AgentTails:
             agent: the agent's name.
             after: the last event that the page has; None for a page that has none.
         """
-        pace, failures = _Pace(), 0
+        pace, failures = Pace(), 0
         while not self._log.closed:
             place, known, began = self._log.seq, self._agent(agent), time.monotonic()
             try:
@@ -125,23 +121,6 @@ class AgentTails:
         except TimeoutError:
             return False
         return True
-
-
-class _Pace:
-    """The pace of one tail's items."""
-
-    def __init__(self) -> None:
-        self._left = float(MAX_BURST)
-        self._at = time.monotonic()
-
-    async def take(self) -> None:
-        """Wait until there may be another item."""
-        now = time.monotonic()
-        self._left = min(MAX_BURST, self._left + (now - self._at) * ITEMS_A_SECOND) - 1
-        self._at = now
-        if self._left < 0:
-            # Nothing is lost: the events stay in the harness, which is not read meanwhile.
-            await asyncio.sleep(-self._left / ITEMS_A_SECOND)
 
 
 def _is_down(agent: Row | None) -> bool:

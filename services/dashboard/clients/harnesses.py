@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from services.dashboard.state.agent.events import WHOLE, event_row, partial_row
+from services.dashboard.state.agent.journal import journal_row
 from services.dashboard.state.agent.turns import day_row, state_row, todo_rows, turn_row
 from services.dashboard.state.tables import Json, Row
 from wire.agent_web import AgentWeb, Event, Partial, State
@@ -107,6 +108,21 @@ class Harnesses:
         """Return the steps of the agent's own list."""
         found = (await self._web.todo(agent)).items
         return await self._made(lambda: todo_rows(found))
+
+    async def journal(
+        self, agent: str, limit: int, priority: int | None, text: str, before: str
+    ) -> list[Row]:
+        """Return lines of the container's own journal, oldest first."""
+        found = (await self._web.journal(agent, limit, priority, text, before)).lines
+        return await self._made(lambda: [journal_row(line) for line in found])
+
+    async def follow_journal(
+        self, agent: str, after: str, priority: int | None
+    ) -> AsyncGenerator[Row, None]:
+        """Yield the lines of the container's own journal that come after a cursor."""
+        async with aclosing(self._web.follow_journal(agent, after, priority)) as lines:
+            async for line in lines:
+                yield await self._made(partial(journal_row, line))
 
     async def stream(self, agent: str, after: int) -> AsyncGenerator[tuple[str, Row], None]:
         """Yield `event`, `state` or `partial`, each with its row; the numbers of events grow."""

@@ -2,16 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from aiohttp import web
 
-from services.dashboard.clients.logs import HiveLogs
+from services.dashboard.clients.logs import ContainerLogs, HostLogs
 from services.dashboard.http import queries
 from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.middleware import AccessControl
+from services.dashboard.state.tables import Row
 from wire.errors import HiveError, LimitExceeded
 from wire.records.lifecycle import LogFilter
 
@@ -25,8 +26,15 @@ WRITE_SECONDS: Final = 20.0
 class LogHandlers:
     """The handlers of the page `logs`."""
 
-    def __init__(self, logs: HiveLogs, access: AccessControl, streams: EventStreams) -> None:
-        self._logs = logs
+    def __init__(
+        self,
+        host: HostLogs,
+        containers: ContainerLogs,
+        access: AccessControl,
+        streams: EventStreams,
+    ) -> None:
+        self._host = host
+        self._containers = containers
         self._access = access
         self._streams = streams
         self._open: set[asyncio.Timeout] = set()
@@ -44,7 +52,7 @@ class LogHandlers:
     async def page(self, request: web.Request) -> web.Response:
         """Answer with the newest lines, or with those before a line."""
         wanted = queries.read(request, queries.LogQuery)
-        return web.json_response({"lines": await self._logs.page(_filter(wanted))})
+        return web.json_response({"lines": await self._of(wanted).page(_filter(wanted))})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Stream the lines that come, as Server-Sent Events.
@@ -65,7 +73,8 @@ class LogHandlers:
                 await response.prepare(request)
                 # The text is searched by the page: a call that finds nothing would search the same
                 # lines again and again.
-                await self._write(response, _filter(wanted)._replace(after=after[:300], text=""))
+                following = _filter(wanted)._replace(after=after[:300], text="")
+                await self._write(response, self._of(wanted).follow(following))
         except (TimeoutError, ConnectionError):
             if request.transport is not None:
                 request.transport.abort()
@@ -79,9 +88,14 @@ class LogHandlers:
         finally:
             self._open.discard(end)
 
-    async def _write(self, response: web.StreamResponse, wanted: LogFilter) -> None:
+    def _of(self, wanted: queries.LogQuery) -> HostLogs | ContainerLogs:
+        return self._containers if wanted.inside else self._host
+
+    async def _write(
+        self, response: web.StreamResponse, pages: AsyncGenerator[list[Row], None]
+    ) -> None:
         try:
-            async with aclosing(self._logs.follow(wanted)) as pages:
+            async with aclosing(pages):
                 async for lines in pages:
                     data = json.dumps({"lines": lines}, separators=(",", ":"))
                     last = f"id: {lines[-1]['cursor']}\n" if lines else ""

@@ -1,6 +1,6 @@
 """The queries of requests, each checked against its shape."""
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -77,6 +77,8 @@ class LogQuery(Query):
     text: str = Field(default="", max_length=200)
     before: str | None = Field(default=None, min_length=1, max_length=300)
     after: str | None = Field(default=None, max_length=300)
+    inside: Literal["", "1"] = ""
+    """1 for the journal inside the container of `agent`."""
 
 
 Q = TypeVar("Q", bound=Query)

@@ -121,7 +121,7 @@ def deploy_row(deploy: Deploy) -> Row:
     return {**deploy._asdict(), "description": shown.message(deploy.description)}
 
 
-def log_row(entry: LogEntry) -> dict[str, Json]:
+def log_row(entry: LogEntry) -> Row:
     """Return the row of a line of the journal, which a container may have written."""
     return {
         **entry._asdict(),

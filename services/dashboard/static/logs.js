@@ -18,9 +18,11 @@ const list = box.querySelector(".log-lines");
 const older = box.querySelector(".older");
 const newer = document.querySelector(".newer");
 
+const INSIDE = "inside";
 const OF_AGENT = {
-  "": "all",
-  "systemd-nspawn@MACHINE.service": "container",
+  "": "all on the host",
+  [INSIDE]: "inside the container",
+  "systemd-nspawn@MACHINE.service": "console of the container",
   "hive-agent@NAME.service": "endpoint",
   "hive-gateway@NAME.service": "gateway",
   "hive-build@NAME.service": "builds",
@@ -31,10 +33,12 @@ let wanted = new URLSearchParams(location.search);
 
 const mirror = openMirror((tables) => {
   if (tables.has("agents")) renderSources();
-  if (tables.size > 1 && !stream) restart(); // the page has just opened
+  const isBack = away !== null && away !== sourceOf();
+  if (isBack || (tables.size > 1 && !stream)) restart(); // the page has just opened, or it is worth another try
 });
 
 let stream = null;
+let away = null; // the state of the source of lines that does not answer
 let load = 0; // the number of the current load; the answer to an older one is not used
 let first = null; // the cursor of the oldest line that is shown
 let last = ""; // the cursor of the newest line
@@ -50,12 +54,21 @@ function toEnd() {
   newer.hidden = true;
 }
 
+/** Return the state on which it depends whether the chosen source answers. */
+function sourceOf() {
+  const [kind, name] = form.source.value.split(":");
+  const { agents, services } = mirror.tables;
+  if (kind === "agent" && form.unit.value === INSIDE) return `${agents[name]?.state} ${agents[name]?.turn_state}`;
+  return String(services.lifecycle?.available);
+}
+
 /** Return the chosen filters as a query. */
 function query(more = {}) {
   const [kind, name] = form.source.value.split(":");
   const wanted = {
     agent: kind === "agent" ? name : "",
-    unit: kind === "unit" ? name : form.unit.value,
+    unit: kind === "unit" ? name : form.unit.value === INSIDE ? "" : form.unit.value,
+    inside: form.unit.value === INSIDE ? "1" : "",
     priority: form.priority.value,
     text: form.text.value.trim(),
     ...more,
@@ -68,6 +81,7 @@ async function restart() {
   const number = ++load;
   stream?.close();
   stream = null;
+  away = null;
   showError(error);
   history.replaceState(null, "", query() ? `?${query()}` : location.pathname);
   try {
@@ -80,7 +94,7 @@ async function restart() {
     box.querySelector(".empty").hidden = lines.length > 0;
     toEnd();
   } catch (failure) {
-    if (number === load) showError(error, failure.message);
+    if (number === load) goAway(failure.message);
     return;
   }
   if (form.follow.checked) follow();
@@ -92,7 +106,7 @@ function follow() {
     opened: () => showError(error),
     received: (type, _, data) => {
       if (number !== load) return;
-      if (type === "away") showError(error, JSON.parse(data).error);
+      if (type === "away") goAway(JSON.parse(data).error);
       else add(JSON.parse(data).lines);
     },
     lost: () => {},
@@ -100,6 +114,14 @@ function follow() {
   };
   // The server searches no text in lines that come: see fits().
   stream = new PageStream(() => `/api/logs/stream?${query({ after: last, text: "" })}`, listener);
+}
+
+// Say why no lines come; changed() tries again when the state of their source changes.
+function goAway(sentence) {
+  stream?.close();
+  stream = null;
+  away = sourceOf();
+  showError(error, sentence);
 }
 
 function fits({ identifier, message }) {
@@ -196,6 +218,7 @@ function choose() {
   if ([...form.source.options].some(({ value }) => value === source)) form.source.value = source;
   renderUnits();
   if (agent && unit) form.unit.value = unit;
+  if (agent && wanted.get("inside")) form.unit.value = INSIDE;
   form.priority.value = wanted.get("priority") ?? "";
   form.text.value = wanted.get("text") ?? "";
   wanted = null;

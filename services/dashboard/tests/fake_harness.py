@@ -35,6 +35,7 @@ class FakeHarness:
             "cost_today_usd": 1.25,
             "stored": True,
         }
+        self.journal: list[dict[str, Any]] = []
         self.first = 1
         self.hangs_after: int | None = None
         """The number of the last event that it shows before it answers no more."""
@@ -72,6 +73,13 @@ class FakeHarness:
     def raw(self, data: bytes) -> None:
         """Send bytes to the streams that are open."""
         self.tell("raw", data)
+
+    def log(self, message: str, **values: Any) -> None:
+        """Write a line of the container's journal, and send it to the streams."""
+        number = len(self.journal) + 1
+        line = {"cursor": f"s=1;i={number}", "at": NOW, "message": message, "identifier": "x"}
+        self.journal.append({**line, **values})
+        self.tell("line", self.journal[-1])
 
     async def start(self, directory: Path) -> None:
         """Serve `directory`/web.sock."""
@@ -112,10 +120,10 @@ class FakeHarness:
     async def _answer(self, target: str, writer: StreamWriter, reader: StreamReader) -> None:
         self.requests.append(target)
         path, query = urlsplit(target).path, dict(parse_qsl(urlsplit(target).query))
-        numbers = {key: int(value) for key, value in query.items()}
-        if path == "/v1/stream":
+        numbers = {key: int(value) for key, value in query.items() if value.isdigit()}
+        if path in ("/v1/stream", "/v1/journal/stream"):
             writer.write(HEAD.format("200 OK", "text/event-stream").encode() + b"\r\n")
-            await self._stream(numbers["after"], writer, reader)
+            await self._stream(numbers.get("after", 0), writer, reader)
             return
         turn = re.fullmatch(r"/v1/turns/(\d+)", path)
         if path == "/v1/state":
@@ -128,6 +136,9 @@ class FakeHarness:
             answer = self._turns(**numbers)
         elif path == "/v1/todo":
             answer = {"items": self.todo}
+        elif path == "/v1/journal":
+            found = [line for line in self.journal if query.get("text", "") in line["message"]]
+            answer = {"lines": found[-numbers["lines"] :]}
         elif path == "/v1/stats":
             answer = {"days": self.days}
         elif turn:

@@ -119,6 +119,27 @@ async def test_the_page_of_logs_follows_and_goes_back(
     assert await browser.violations() == []
 
 
+async def test_the_journal_inside_a_container_is_shown_and_followed(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    await log_in()
+    await browser.open_live(f"{page.url}/logs?agent=alice&inside=1")
+    await browser.sees(".logs > section > .error", "harness of alice is away")
+    async with page.harness("alice") as harness:
+        harness.log("Reached target hive-container.target", unit="init.scope", pid=1)
+        harness.log("forged \u202egnp", priority=2, cursor="s=1;i=2")
+        page.hive.agents["alice"].become("stopped")  # the page tries again when the agent changes
+        page.hive.agents["alice"].become("running")
+        await browser.until_count(".log-lines li", 2)
+        await browser.sees(".log-lines [data-level=error]", "forged U+202Egnp")
+        harness.log("comes later")
+        await browser.sees(".log-lines", "comes later")
+        harness.log("is no line", cursor="../../x")
+        harness.log("the last")
+        await browser.sees(".log-lines", "the last")
+        await browser.until_count(".log-lines li", 4)
+
+
 async def test_the_stream_of_lines_ends_with_the_session(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

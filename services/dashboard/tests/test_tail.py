@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from services.dashboard.clients import agent_tails
+from services.dashboard.clients import agent_tails, pace
 from services.dashboard.http.agent_handlers import MAX_TAILS
 from services.dashboard.tests.conftest import TIME_LIMIT, Page
 from services.dashboard.tests.fake_harness import FakeHarness
@@ -167,8 +167,8 @@ async def test_events_that_lie_are_dropped_or_made_harmless(page: Page) -> None:
 
 
 async def test_a_flood_has_a_pace(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent_tails, "MAX_BURST", 5)
-    monkeypatch.setattr(agent_tails, "ITEMS_A_SECOND", 1)
+    monkeypatch.setattr(pace, "MAX_BURST", 5)
+    monkeypatch.setattr(pace, "ITEMS_A_SECOND", 1)
     await page.log_in()
     async with page.harness("alice") as harness, following(page) as tail:
         await tail.until("begin")

@@ -10,6 +10,9 @@ from typing import Final
 
 INIT: Final = "/usr/lib/systemd/systemd"
 TARGET: Final = "systemd.unit=hive-container.target"
+STATUS: Final = "systemd.show_status=error"
+"""The console, whose lines are in the host's journal, has failures only: the container's own
+journal has all lines of its boot, and `hivectl logs` shows both."""
 
 NAMESPACES: Final = ("cgroup", "ipc", "mnt", "pid", "time", "uts")
 """The kinds of namespaces that systemd in the container may create, too."""
@@ -152,7 +155,8 @@ def exec_lines(prefix: Path, host: HostLimits, *, nested: bool) -> Iterator[str]
     # of the agent yet.
     yield "Boot=no"
     yield "KillSignal=SIGRTMIN+3"
-    yield f'Parameters=/bin/sh {prefix}/share/hyperhive/hive-init.sh "{words}" {INIT} {TARGET}'
+    init = f"{INIT} {TARGET} {STATUS}"
+    yield f'Parameters=/bin/sh {prefix}/share/hyperhive/hive-init.sh "{words}" {init}'
     yield f"LimitNOFILE=1024:{OPEN_FILES}"
     yield f"LimitMSGQUEUE={MESSAGE_QUEUES}"
     yield f"LimitSIGPENDING={PENDING_SIGNALS}"

@@ -55,7 +55,9 @@ async def test_the_files_confine_the_container(host: Host) -> None:
     [start] = [line for line in lines if line.startswith("Parameters=")]
     assert f"{host.root}/prefix/share/hyperhive/hive-init.sh" in start
     assert "max_user_namespaces=0" in start
-    assert start.endswith(" /usr/lib/systemd/systemd systemd.unit=hive-container.target")
+    assert start.endswith(
+        " /usr/lib/systemd/systemd systemd.unit=hive-container.target systemd.show_status=error"
+    )
     assert "Boot=no" in lines
     service = host.drop_in()["Service"]
     assert service["ProtectSystem"] == "strict"
