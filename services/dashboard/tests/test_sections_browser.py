@@ -122,14 +122,14 @@ async def test_the_page_of_logs_follows_and_goes_back(
 async def test_the_journal_inside_a_container_is_shown_and_followed(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
+    page.hive.agents["alice"].become("stopped")
     await log_in()
     await browser.open_live(f"{page.url}/logs?agent=alice&inside=1")
     await browser.sees(".logs > section > .error", "harness of alice is away")
     async with page.harness("alice") as harness:
         harness.log("Reached target hive-container.target", unit="init.scope", pid=1)
         harness.log("forged \u202egnp", priority=2, cursor="s=1;i=2")
-        page.hive.agents["alice"].become("stopped")  # the page tries again when the agent changes
-        page.hive.agents["alice"].become("running")
+        page.hive.agents["alice"].become("running")  # the page tries again
         await browser.until_count(".log-lines li", 2)
         await browser.sees(".log-lines [data-level=error]", "forged U+202Egnp")
         harness.log("comes later")
