@@ -120,7 +120,9 @@ class DashboardService(unit.Service):
         names_, tickets = PreviewNames(config.preview_domain), Tickets(sessions.seconds_left)
         self._previews = previews = Previews(names_, tickets, connect, Reasons(tables.rows))
 
-        targets = PushTargets(state / "push.json", config.push_services)
+        targets = PushTargets(
+            state / "push.json", config.push_services, lambda key: sessions.find(key) is not None
+        )
 
         self.terminals = terminals = Terminals(
             connect_terminal,

@@ -11,12 +11,16 @@ import pytest
 
 from tests.system.hive import Hive
 from tests.system.inside import call, decide, inside, leader, mcp, refused
+from tests.system.test_dashboard import Page
 
 pytestmark = pytest.mark.system
 
 CONFIG = "/etc/hyperhive/hyperhive.toml"
 TOKENS = "/etc/hyperhive/credentials/notify"
 LIMIT = 60
+
+P256DH = "BNcRdreALRFXTkOOUHK1EtK2wtaz5Ry4YfYCA_0QTpQtUbVlUls0VJXg7A8u-Ts1XbjhazAkj7I99e8QcYP7DkM"
+"""A public key, as a browser makes it."""
 
 
 class Hook(ThreadingHTTPServer):
@@ -161,6 +165,36 @@ def test_what_happens_while_it_or_the_webhook_is_down_comes_later(swarm: Hive, h
     hook.until("notice", "all is well")
     times = [body["id"] for body in hook.got if "nobody listen" in body["text"]]
     assert len(times) == 1
+
+
+@pytest.fixture
+def pushing(swarm: Hive) -> Iterator[Page]:
+    """Let browsers use a push service that nobody can reach, and log in."""
+    before = swarm.run("cat", CONFIG).stdout
+    swarm.run("tee", CONFIG, input=f'{before}\n[dashboard]\npush_services = ["push.invalid"]\n')
+    swarm.run("systemctl", "restart", "hive-dashboard")
+    page = Page(swarm.hivectl("login-link").stdout.strip())
+    yield page
+    page.request("POST", "/logout")
+    page.close()
+    swarm.run("tee", CONFIG, input=before)
+    swarm.run("systemctl", "restart", "hive-dashboard")
+
+
+def test_a_browser_is_told_of_what_is_new_without_a_webhook(swarm: Hive, pushing: Page) -> None:
+    keys = {"p256dh": P256DH, "auth": "A" * 22}
+    body = {"endpoint": "https://push.invalid/s3cret", "events": ["notice"], **keys}
+    assert pushing.request("POST", "/api/push", body).status == 200
+    cursor = swarm.run("journalctl", "-u", "hive-notify", "-n0", "--show-cursor").stdout
+    after = f"--after-cursor={cursor.rpartition(' ')[2].strip()}"
+    # The reminder is news only after notify has looked at what was there before.
+    follow = f"journalctl --follow --lines=all '{after}' -u hive-notify"
+    script = f"{follow} | grep --max-count=1 'browser .* does not accept posts'"
+    for text in ("is there a browser?", "is there one now?", "now?"):
+        remind(swarm, text)
+    line = swarm.run("timeout", str(LIMIT), "bash", "-c", script, timeout=2 * LIMIT).stdout
+    assert "it cannot be reached" in line
+    assert "s3cret" not in line
 
 
 def test_its_user_may_do_nothing_else(swarm: Hive) -> None:

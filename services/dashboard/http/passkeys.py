@@ -4,13 +4,14 @@ A passkey belongs to a host name, and has the role of the session that has regis
 browser sends is verified by the library `webauthn`, which is imported when it is needed.
 """
 
+import hmac
 import ipaddress
 import secrets
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -20,7 +21,6 @@ from wire.errors import AccessDenied, Conflict, InvalidArgument, LimitExceeded, 
 from wire.records.dashboard import Role
 
 CHALLENGE_SECONDS: Final = 300.0
-MAX_CHALLENGES: Final = 64
 MAX_PASSKEYS: Final = 64
 MAX_NAME: Final = 64
 VERSION: Final = 1
@@ -51,17 +51,8 @@ class _Stored(kept.Kept):
     passkeys: list[Passkey] = Field(default_factory=list)
 
 
-class _Challenge(NamedTuple):
-    """A challenge that a browser has not answered yet."""
-
-    origin: str
-    expires: float
-    registers: Role | None
-    """The role of a passkey to register; None: the challenge is for a login."""
-
-
 class Passkeys:
-    """The registered passkeys, in one file, and the challenges of the last minutes."""
+    """The registered passkeys, in one file, and the challenges for them."""
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         """Read the file, if it exists.
@@ -77,7 +68,9 @@ class Passkeys:
             what="file of passkeys",
             lost="Only the passkeys are lost; log in with `hivectl login-link`.",
         ) or _Stored(version=VERSION)
-        self._challenges: dict[bytes, _Challenge] = {}
+        # A challenge is signed, and not kept: nobody can push out those of others.
+        self._key = secrets.token_bytes(32)
+        self._used: set[bytes] = set()
 
     def of_host(self, origin: str) -> list[Passkey]:
         """Return the passkeys of the host name of an origin, the oldest first."""
@@ -134,26 +127,27 @@ class Passkeys:
         import webauthn
         from webauthn.helpers.exceptions import WebAuthnException
 
-        data, challenge = self._answered(origin, credential)
-        if challenge.registers is None:
+        challenge, role = self._answered(origin, credential)
+        if role is None:
             raise InvalidArgument(REFUSED)
         try:
             made = webauthn.verify_registration_response(
                 credential=credential,
-                expected_challenge=data,
+                expected_challenge=challenge,
                 expected_rp_id=host_for_passkeys(origin),
                 expected_origin=origin,
                 require_user_verification=True,
             )
         except (WebAuthnException, ValueError, KeyError, TypeError) as error:
             raise InvalidArgument(f"The browser's answer is not valid: {error}") from error
+        self._use_up(challenge)
         key, now = _text(made.credential_id), self._now()
         if any(one.id == key for one in self._stored.passkeys):
             raise Conflict("This passkey is registered already.")
         passkey = Passkey(
             id=key,
             name=name.strip()[:MAX_NAME] or "passkey",
-            role=challenge.registers,
+            role=role,
             host=host_for_passkeys(origin),
             public_key=made.credential_public_key.hex(),
             sign_count=made.sign_count,
@@ -192,17 +186,17 @@ class Passkeys:
         from webauthn.helpers.exceptions import WebAuthnException
 
         try:
-            data, challenge = self._answered(origin, credential)
+            challenge, role = self._answered(origin, credential)
         except InvalidArgument as error:
             raise AccessDenied(str(error)) from error
         named = credential.get("id")
         known = next((one for one in self.of_host(origin) if one.id == named), None)
-        if known is None or challenge.registers is not None:
+        if known is None or role is not None:
             raise AccessDenied(REFUSED)
         try:
             found = webauthn.verify_authentication_response(
                 credential=credential,
-                expected_challenge=data,
+                expected_challenge=challenge,
                 expected_rp_id=known.host,
                 expected_origin=origin,
                 credential_public_key=bytes.fromhex(known.public_key),
@@ -211,6 +205,7 @@ class Passkeys:
             )
         except (WebAuthnException, ValueError, KeyError, TypeError) as error:
             raise AccessDenied(REFUSED) from error
+        self._use_up(challenge)
         known.sign_count, known.used = found.new_sign_count, self._now()
         kept.write(self._path, self._stored)
         return known
@@ -228,17 +223,13 @@ class Passkeys:
         kept.write(self._path, self._stored)
 
     def _challenge(self, origin: str, registers: Role | None) -> bytes:
-        now = self._now()
-        left = {key: one for key, one in self._challenges.items() if one.expires > now}
-        while len(left) >= MAX_CHALLENGES:
-            del left[next(iter(left))]  # the oldest
-        data = secrets.token_bytes(32)
-        left[data] = _Challenge(origin, now + CHALLENGE_SECONDS, registers)
-        self._challenges = left
-        return data
+        """Return a challenge that nobody else can make; nothing is kept for it."""
+        expires = int(self._now() + CHALLENGE_SECONDS)
+        data = secrets.token_bytes(16) + expires.to_bytes(8) + _kind(registers)
+        return data + self._signature(data, origin)
 
-    def _answered(self, origin: str, credential: dict[str, Any]) -> tuple[bytes, _Challenge]:
-        """Use up the challenge that a browser's answer names.
+    def _answered(self, origin: str, credential: dict[str, Any]) -> tuple[bytes, Role | None]:
+        """Return the challenge that a browser's answer names, and the role of a new passkey.
 
         Raises:
             InvalidArgument: there is no such challenge.
@@ -251,10 +242,25 @@ class Passkeys:
             )
         except Exception as error:  # the library lets the errors of all parsers pass
             raise InvalidArgument(REFUSED) from error
-        challenge = self._challenges.pop(client.challenge, None)
-        if challenge is None or challenge.expires <= self._now() or challenge.origin != origin:
+        found = client.challenge
+        data, signature = found[:25], found[25:]
+        fits = hmac.compare_digest(signature, self._signature(data, origin))
+        if not fits or int.from_bytes(data[16:24]) <= self._now() or found in self._used:
             raise InvalidArgument(REFUSED)
-        return client.challenge, challenge
+        registers = next((role for role in Role if _kind(role) == data[24:]), None)
+        return found, registers
+
+    def _use_up(self, challenge: bytes) -> None:
+        """Note that a challenge was answered: the answer is good once."""
+        now = self._now()
+        self._used = {one for one in self._used if int.from_bytes(one[16:24]) > now} | {challenge}
+
+    def _signature(self, data: bytes, origin: str) -> bytes:
+        return hmac.digest(self._key, data + origin.encode(), "sha256")
+
+
+def _kind(registers: Role | None) -> bytes:
+    return bytes([0 if registers is None else list(Role).index(registers) + 1])
 
 
 def host_for_passkeys(origin: str) -> str:

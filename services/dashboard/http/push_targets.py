@@ -47,11 +47,14 @@ class _Stored(kept.Kept):
 class PushTargets:
     """The targets, in one file."""
 
-    def __init__(self, path: Path, services: Collection[str]) -> None:
+    def __init__(
+        self, path: Path, services: Collection[str], is_valid: Callable[[str], bool]
+    ) -> None:
         """Read the file, if it exists.
 
         Args:
             path: the file.
+            is_valid: whether the session with a key is valid.
             services: the hosts of push services to which requests may be sent, `*.` for all below.
 
         Raises:
@@ -59,6 +62,7 @@ class PushTargets:
         """
         self._path = path
         self._services = services
+        self._is_valid = is_valid
         self._stored = kept.read(
             path,
             _Stored,
@@ -94,10 +98,11 @@ class PushTargets:
         return None if found is None else found.events
 
     def targets(self) -> list[PushTarget]:
-        """Return all targets, the oldest first."""
+        """Return the targets whose sessions are valid, the oldest first."""
         return [
             PushTarget(one.id, one.endpoint, one.p256dh, one.auth, one.events)
             for one in self._stored.targets
+            if self._is_valid(one.session)
         ]
 
     def set(self, session: str, endpoint: str, p256dh: str, auth: str, events: list[Event]) -> None:
