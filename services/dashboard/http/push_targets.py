@@ -112,6 +112,7 @@ class PushTargets:
             InvalidArgument: the endpoint is none of a push service, or a key is not valid.
         """
         self._check(endpoint, p256dh, auth)
+        self.public_key()  # a target without a key could not be told anything
         stored = self._stored
         left = [one for one in stored.targets if session != one.session]
         left = [one for one in left if endpoint != one.endpoint]

@@ -25,9 +25,9 @@ async def test_a_browser_is_a_target_until_its_session_ends(
 ) -> None:
     await page.log_in()
     first = dict(page.http.headers)
-    _, state = await page.get("/api/push")
-    assert (state["events"], len(state["key"])) == (None, 87)
     assert (await page.post("/api/push", subscription()))[0] == 200
+    _, state = await page.get("/api/push")
+    assert (state["events"], len(state["key"])) == (["question", "message"], 87)
     assert (await page.post("/api/push", subscription(events=["crash"])))[0] == 200
     assert (await page.get("/api/push"))[1]["events"] == ["crash"]
     await page.log_in()
