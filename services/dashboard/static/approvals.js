@@ -188,7 +188,7 @@ function updateWorking(node, approval, mirror) {
 }
 
 function makeSettled(approval, error) {
-  const revert = el("button", { type: "button", className: "quiet revert", hidden: true, data: { needs: "operator" } }, "Go back to this");
+  const revert = el("button", { type: "button", className: "revert", hidden: true, data: { needs: "operator" } }, "Go back to this");
   revert.setAttribute("aria-label", `Go back to deployed/${approval.id} of ${approval.agent}`);
   revert.addEventListener("click", () => goBack(approval.agent, approval.id, revert, error));
   return el(

@@ -21,7 +21,11 @@ const mirror = openMirror(changed);
 function changed(tables) {
   const any = (...names) => names.some((name) => tables.has(name));
   if (any("approvals", "jobs", "output", "agents", "services")) render();
-  if (any("egress", "services")) renderRefused(mirror, document.getElementById("refused"));
+  if (any("egress", "services")) {
+    const refused = document.getElementById("refused");
+    const isAway = mirror.tables.services.ledger?.available === false;
+    refused.hidden = renderRefused(mirror, refused) === 0 && !isAway;
+  }
   // Only once: what happens from now on comes with the changes.
   if (!loaded) {
     loaded = true;

@@ -64,7 +64,7 @@ export class DeployList {
     const what = el("span", { className: "description", dir: "auto" });
     putText(what, deploy.description);
     const tag = `deployed/${deploy.approval}`;
-    const revert = el("button", { type: "button", className: "quiet revert", data: { needs: "operator" } }, "Go back to this");
+    const revert = el("button", { type: "button", className: "revert", data: { needs: "operator" } }, "Go back to this");
     revert.setAttribute("aria-label", `Go back to ${tag} of ${deploy.agent}`);
     revert.addEventListener("click", () => this.#goBack(deploy, revert));
     const path = `/api/agents/${deploy.agent}/deploys/${deploy.approval}/diff`;
@@ -77,7 +77,7 @@ export class DeployList {
       el("span", { className: "by" }, el("code", {}, deploy.commit.slice(0, 12)), ` ${tag} by ${deploy.requested_by}`),
       el("span", { className: "chip" }, "runs now"),
       revert,
-      makeFolded(`Changes of ${tag}`, path, `hivectl deploy-log ${deploy.agent}`),
+      makeFolded("Changes", path, `hivectl deploy-log ${deploy.agent}`),
     );
   }
 

@@ -298,7 +298,6 @@ async def test_hostile_text_is_text(page: Page, browser: Browser, log_in: LogIn)
     await browser.click(".settled summary")
     await browser.sees(".settled pre", "<script>")
     assert await browser.value("window.harm") is None
-    assert await browser.value("document.querySelectorAll('.flow img, .flow script').length") == 0
     assert await browser.violations() == []
     assert await browser.errors() == []
 
