@@ -1,6 +1,8 @@
 """The pages of requests, deploys, kept data and configurations, in a real browser."""
 
 import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
@@ -21,6 +23,13 @@ DIFF = (
     f"diff --git a/notes/{HOSTILE} b/notes/{HOSTILE}\nnew file mode 100644\n--- /dev/null\n"
     f"+++ b/notes/{HOSTILE}\n@@ -0,0 +1 @@\n+{HOSTILE}\n"
 )
+
+
+def confirmed(driver: WebDriver) -> bool:
+    """Press the button of a dialog, which takes no press at first; return whether it is gone."""
+    for button in driver.find_elements(By.CSS_SELECTOR, "dialog [type=submit]:enabled"):
+        button.click()
+    return not driver.find_elements(By.CSS_SELECTOR, "dialog")
 
 
 async def test_a_request_is_compared_with_three_bases_and_decided(
