@@ -181,12 +181,7 @@ async def test_deploys_and_kept_data(page: Page, browser: Browser, log_in: LogIn
     await browser.type("dialog input", "caro")
     assert await browser.value("document.querySelector('dialog [type=submit]').disabled")
     await browser.type("dialog input", "l")
-    await browser.until(
-        lambda d: d.execute_script(
-            "return !document.querySelector('dialog [type=submit]').disabled"
-        )
-    )
-    await browser.click("dialog [type=submit]")
+    await browser.until(confirmed)
     await browser.sees("#kept .empty", "No data of destroyed agents are kept.")
     assert lifecycle.orders == [("spawn", "dave"), ("purge", "carol")]
     assert await browser.value("window.harm") is None
