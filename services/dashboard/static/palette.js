@@ -1,13 +1,12 @@
 // The palette of commands: agents, sections and actions, found by typing a part of their names.
 
-import { post } from "./api.js";
+import { actionsOf } from "./agent_actions.js";
 import { el, setText, showError } from "./dom.js";
 import { keysOf, sections, shortcut, showKeys } from "./keys.js";
 import { may } from "./session.js";
 import { THEMES, hasFlavour, setFlavour, setTheme } from "./theme.js";
 
 const MOST = 14; // entries that are shown
-const DOWN = ["stopped", "sleeping", "failed"];
 
 const added = []; // the commands of the page
 let mirror = null;
@@ -41,12 +40,7 @@ function entries() {
       action: () => location.assign(href),
     })),
     ...added,
-    ...agents
-      .filter((name) => may("operator") && DOWN.includes(states[name].state))
-      .map((name) => ({
-        label: `Start ${name}`,
-        action: () => post(`/api/agents/${encodeURIComponent(name)}/start`),
-      })),
+    ...(may("operator") ? agents.flatMap((name) => actionsOn(states[name])) : []),
     ...Object.entries(THEMES).map(([name, label]) => ({ label: `Theme: ${label}`, action: () => setTheme(name) })),
     {
       label: hasFlavour() ? "Plain headings and buttons" : "Headings and buttons in the hive's flavour",
@@ -55,6 +49,15 @@ function entries() {
     { label: "Show the shortcuts", hint: keysOf("Show the shortcuts"), action: showKeys },
     { label: "Log out", action: () => document.getElementById("logout").click() },
   ];
+}
+
+// What can be done to an agent now, as its menu has it.
+function actionsOn(agent) {
+  const job = mirror.rows("jobs").find((one) => one.agent === agent.name);
+  const act = (action) => action();
+  return actionsOf(mirror, agent, job, act, { watch: false })
+    .flat()
+    .map(({ label, run }) => ({ label: `${label.replace("…", "")} ${agent.name}`, action: run }));
 }
 
 /** Return the entries that have all words of `text`, those that begin with it first. */
@@ -66,8 +69,8 @@ function found(all, text) {
   return fits.sort((a, b) => first(a) - first(b)).slice(0, MOST); // stable: else in their order
 }
 
-/** Show the palette. */
-export function openPalette() {
+/** Show the palette, with the error of the last command if it has failed. */
+export function openPalette(failed = "") {
   if (document.querySelector("dialog[open]")) return;
   // The entries stay as they are while the palette is open, so that Enter chooses what was read.
   const all = entries();
@@ -115,14 +118,11 @@ export function openPalette() {
   const run = async (index) => {
     const entry = shown[index];
     if (!entry) return;
-    showError(error);
+    dialog.close(); // the action may open a dialog of its own
     try {
-      // A dialog that the action opens must not find this one open.
-      if (entry.action === showKeys) dialog.close();
       await entry.action();
-      dialog.close();
     } catch (failure) {
-      showError(error, failure.message);
+      openPalette(failure.message);
     }
   };
   field.addEventListener("input", render);
@@ -141,9 +141,10 @@ export function openPalette() {
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   render();
+  showError(error, failed);
   dialog.showModal();
   field.focus();
 }
 
-shortcut("Ctrl+K", "Find an agent, a section or an action", openPalette);
-document.getElementById("find")?.addEventListener("click", openPalette);
+shortcut("Ctrl+K", "Find an agent, a section or an action", () => openPalette());
+document.getElementById("find")?.addEventListener("click", () => openPalette());

@@ -61,6 +61,13 @@ async def test_the_palette_finds_agents_and_acts(
     await keys(browser, Keys.ENTER)
     await browser.until_count("dialog", 0)
     assert page.hive.agents["bob"].calls == ["start"]
+    # What may be lost is asked about, as in the menu of the agent.
+    await chord(browser, "k")
+    await keys(browser, "stop manager", Keys.ENTER)
+    await browser.sees("dialog.ask", "Without the manager, nobody leads")
+    await keys(browser, Keys.ESCAPE)
+    await browser.until_count("dialog", 0)
+    assert page.hive.agents["manager"].calls == []
     await browser.click("#find")
     await keys(browser, "nothing like this")
     await browser.sees("dialog", "Nothing is found.")
