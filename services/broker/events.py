@@ -18,6 +18,12 @@ class Events(Protocol):
     def question_resolved(self, question: Question) -> None:
         """A question was answered or cancelled, or it expired."""
 
+    def reminder_added(self, owner: str, reminder_id: int) -> None:
+        """A reminder was set."""
+
+    def reminder_cancelled(self, owner: str, reminder_id: int) -> None:
+        """A reminder was cancelled."""
+
     def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None:
         """A reminder became a message."""
 
@@ -38,6 +44,8 @@ class NoListener:
     def messages_changed(self, changes: Sequence[MessageChange]) -> None: ...  # noqa: D102
     def question_added(self, question: Question) -> None: ...  # noqa: D102
     def question_resolved(self, question: Question) -> None: ...  # noqa: D102
+    def reminder_added(self, owner: str, reminder_id: int) -> None: ...  # noqa: D102
+    def reminder_cancelled(self, owner: str, reminder_id: int) -> None: ...  # noqa: D102
     def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None: ...  # noqa: D102
     def holds_changed(self, change: HoldsChanged) -> None: ...  # noqa: D102
 

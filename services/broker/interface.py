@@ -102,6 +102,10 @@ class Broker1(Interface, name=names.BROKER):
     async def Answer(self, id: UInt64, answer: StrList) -> None:
         await self._parts.questions.answer(caller(), id, answer)
 
+    @method(allow=OPERATOR)
+    async def AnswerFreely(self, id: UInt64, answer: StrList) -> None:
+        await self._parts.questions.answer(caller(), id, answer, freely=True)
+
     @method(allow=AGENTS | OPERATOR)
     async def Cancel(self, id: UInt64) -> None:
         await self._parts.questions.cancel(caller(), id)
@@ -193,6 +197,12 @@ class Broker1(Interface, name=names.BROKER):
     def QuestionResolved(self, sender: Str, id: UInt64, to: Str, state: Str) -> None: ...
 
     @signal()
+    def ReminderAdded(self, owner: Str, id: UInt64) -> None: ...
+
+    @signal()
+    def ReminderCancelled(self, owner: Str, id: UInt64) -> None: ...
+
+    @signal()
     def ReminderDue(self, owner: Str, id: UInt64, message: UInt64) -> None: ...
 
     def close(self) -> None:
@@ -213,6 +223,14 @@ class Broker1(Interface, name=names.BROKER):
     def question_resolved(self, question: Question) -> None:
         """See Events."""
         self.QuestionResolved(question.asker, question.id, question.recipient, question.state)
+
+    def reminder_added(self, owner: str, reminder_id: int) -> None:
+        """See Events."""
+        self.ReminderAdded(owner, reminder_id)
+
+    def reminder_cancelled(self, owner: str, reminder_id: int) -> None:
+        """See Events."""
+        self.ReminderCancelled(owner, reminder_id)
 
     def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None:
         """See Events."""

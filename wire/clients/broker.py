@@ -105,6 +105,10 @@ class BrokerClient(Client, interface=names.BROKER, path=names.BROKER_PATH):
     async def answer(self, id: UInt64, answer: StrList) -> None:
         """Answer a question."""
 
+    @remote("AnswerFreely")
+    async def answer_freely(self, id: UInt64, answer: StrList) -> None:
+        """Answer a question; one text may be none of its choices."""
+
     @remote("Cancel")
     async def cancel(self, id: UInt64) -> None:
         """Take a question back."""

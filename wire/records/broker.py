@@ -383,6 +383,22 @@ class QuestionResolved(NamedTuple):
 
 
 @struct
+class ReminderAdded(NamedTuple):
+    """The arguments of the signal ReminderAdded."""
+
+    owner: Str
+    id: UInt64
+
+
+@struct
+class ReminderCancelled(NamedTuple):
+    """The arguments of the signal ReminderCancelled."""
+
+    owner: Str
+    id: UInt64
+
+
+@struct
 class ReminderDue(NamedTuple):
     """The arguments of the signal ReminderDue."""
 

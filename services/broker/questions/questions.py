@@ -142,11 +142,19 @@ class Questions:
         )
         return await self._writes.carry_out_in_turn(who.voice, len(text), self._ask(who, asked))
 
-    async def answer(self, who: Principal, question_id: int, answer: Sequence[str]) -> None:
+    async def answer(
+        self, who: Principal, question_id: int, answer: Sequence[str], *, freely: bool = False
+    ) -> None:
         """Answer a question; its asker gets a message.
 
         The same answer of the same principal again changes nothing, for a caller that got no reply
         repeats its call.
+
+        Args:
+            who: who answers.
+            question_id: the question.
+            answer: choices, or one text if there are none.
+            freely: one text may be none of the choices, unless the hive itself asks.
 
         Raises:
             AccessDenied: somebody else was asked.
@@ -160,7 +168,9 @@ class Questions:
             raise InvalidArgument("The answer is empty; write something.")
         self._limits.spend(who, "\n".join(answer))
         moment = self._deadlines.now()
-        job = partial(_answer, number=question_id, who=who, answer=answer, moment=moment)
+        job = partial(
+            _answer, number=question_id, who=who, answer=answer, moment=moment, freely=freely
+        )
         # The question may be large even if the answer is not.
         await self._writes.carry_out_in_turn(who.voice, LARGE, self._answer(who, job))
 
@@ -264,7 +274,13 @@ def _check_choices(choices: Sequence[str], *, multi: bool) -> None:
 
 
 def _answer(
-    db: sqlite3.Connection, *, number: int, who: Principal, answer: list[str], moment: Moment
+    db: sqlite3.Connection,
+    *,
+    number: int,
+    who: Principal,
+    answer: list[str],
+    moment: Moment,
+    freely: bool,
 ) -> QuestionChange | None:
     question = _get(db, number)
     if who.voice != question.recipient and not who.is_operator:
@@ -277,7 +293,7 @@ def _answer(
     _check_open(question, QuestionState.ANSWERED)
     if question.deadline and store.TABLE.has_passed(db, number, moment):
         raise Conflict(f"Question {number} has expired: nobody waits for its answer.")
-    _check_answer(question, answer)
+    _check_answer(question, answer, freely=freely)
     after = _ended(question, QuestionState.ANSWERED, who.voice, moment, answer)
     change = store.resolve(db, question, after, tell=True)
     if question.asker != SYSTEM:
@@ -323,8 +339,14 @@ def _check_open(question: Question, state: QuestionState) -> None:
         raise Conflict(f"Question {question.id} is no longer open: it is {question.state}{by}.")
 
 
-def _check_answer(question: Question, answer: list[str]) -> None:
-    if question.permission:
+def _check_answer(question: Question, answer: list[str], *, freely: bool) -> None:
+    if freely and question.choices and question.asker != SYSTEM and not question.permission:
+        own = [text for text in answer if text not in question.choices]
+        most = 1 + len(question.choices) if question.multi else 1
+        fits = len(set(answer)) == len(answer) <= most and len(own) <= 1
+        many = "one or more" if question.multi else "one"
+        wanted = f"{many} of these, or a text of your own: {_quoted(question.choices)}"
+    elif question.permission:
         given = [text for text in answer if text in question.choices]
         most = len(question.choices) if question.multi else 1
         fits = len(set(answer)) == len(answer) <= len(given) + 1 and len(given) <= most

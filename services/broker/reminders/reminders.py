@@ -110,7 +110,7 @@ class Reminders:
         """
         owner = None if who.is_operator else who.voice
         moment = self._deadlines.now()
-        await self._database.write(partial(_cancel, number=reminder_id, owner=owner, moment=moment))
+        await self._writes.carry_out(self._cancel(reminder_id, owner, moment))
 
     async def list(
         self, who: Principal, wanted: Mapping[str, object], limit: int
@@ -145,7 +145,13 @@ class Reminders:
         number, is_new = await self._database.write(partial(self._store, new=new))
         if is_new:
             self._deadlines.added(new.deadline)
+            self._announcer.listener.reminder_added(new.owner, number)
         return number
+
+    async def _cancel(self, number: int, owner: str | None, moment: Moment) -> None:
+        job = partial(_cancel, number=number, owner=owner, moment=moment)
+        if cancelled := await self._database.write(job):
+            self._announcer.listener.reminder_cancelled(cancelled.owner, cancelled.id)
 
     def _store(self, db: sqlite3.Connection, *, new: NewReminder) -> tuple[int, bool]:
         known = store.known(db, new.owner, new.dedupe_key)
@@ -202,12 +208,16 @@ def check_file(who: Principal, file: str) -> None:
         )
 
 
-def _cancel(db: sqlite3.Connection, *, number: int, owner: str | None, moment: Moment) -> None:
+def _cancel(
+    db: sqlite3.Connection, *, number: int, owner: str | None, moment: Moment
+) -> Reminder | None:
+    """Cancel a reminder and return it; return None when it is cancelled already."""
     found = store.get(db, min(number, LAST_ID))
     if owner not in (None, found.owner):
         raise NotFound(f"There is no reminder {number} of {owner}.")
     if found.state is ReminderState.CANCELLED:
-        return
+        return None
     if ReminderState.CANCELLED not in TRANSITIONS[found.state]:
         raise Conflict(f"Reminder {number} has already been delivered, as message {found.message}.")
     store.cancel(db, number, moment)
+    return found

@@ -69,6 +69,12 @@ class EventLog:
     def holds_changed(self, change: HoldsChanged) -> None:
         self.all.append(("held" if change.kind else "not held", change.agent))
 
+    def reminder_added(self, owner: str, reminder_id: int) -> None:
+        self.all.append(("reminder added", owner, reminder_id))
+
+    def reminder_cancelled(self, owner: str, reminder_id: int) -> None:
+        self.all.append(("reminder cancelled", owner, reminder_id))
+
     def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None:
         self.all.append(("reminder due", owner, reminder_id, message_id))
 

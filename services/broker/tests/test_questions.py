@@ -153,6 +153,22 @@ async def test_one_choice(questions: Questions, database: Database, broker: Brok
     assert (await stored(database, number)).deadline == START + 60 * SECOND
 
 
+async def test_the_operator_may_answer_in_words_of_its_own(questions: Questions) -> None:
+    choices = {"choices": ["red", "blue"]}
+    one = await questions.ask(ALICE, "operator", "Which?", choices)
+    many = await questions.ask(ALICE, "operator", "Which ones?", choices | {"multi": True})
+    for number, answer in [(one, ["red", "green"]), (many, ["green", "grey"]), (many, ["red"] * 2)]:
+        with pytest.raises(InvalidArgument, match="or a text of your own"):
+            await questions.answer(DASHBOARD, number, answer, freely=True)
+    with pytest.raises(InvalidArgument, match="exactly one of these"):
+        await questions.answer(DASHBOARD, one, ["green"])
+    await questions.answer(DASHBOARD, one, ["green"], freely=True)
+    await questions.answer(DASHBOARD, many, ["blue", "red", "green"], freely=True)
+    text = await questions.ask(ALICE, "operator", "Why?", {})
+    with pytest.raises(InvalidArgument, match="with one text"):
+        await questions.answer(DASHBOARD, text, ["a", "b"], freely=True)
+
+
 async def test_only_the_recipient_or_the_operator_answers(
     questions: Questions, database: Database
 ) -> None:

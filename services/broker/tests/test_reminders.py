@@ -107,7 +107,9 @@ async def test_an_unregistered_owner_finds_the_reminder_when_it_is_back(
         assert len(await inbox(room.broker, ALICE)) == 1
 
 
-async def test_everybody_has_its_own_and_the_operator_sees_all(reminders: Reminders) -> None:
+async def test_everybody_has_its_own_and_the_operator_sees_all(
+    reminders: Reminders, events: EventLog
+) -> None:
     hers = await reminders.remind(ALICE, 0, "x", {"after_s": 60})
     his = await reminders.remind(BOB, 0, "x", {"after_s": 60})
     ours = await reminders.remind(THE_OPERATOR, 0, "x", {"after_s": 60})
@@ -128,6 +130,15 @@ async def test_everybody_has_its_own_and_the_operator_sees_all(reminders: Remind
     await reminders.cancel(ALICE, hers)
     await reminders.cancel(ALICE, hers)
     await reminders.cancel(THE_OPERATOR, his)
+    assert [event for event in events.all if event[0] == "reminder added"] == [
+        ("reminder added", "alice", hers),
+        ("reminder added", "bob", his),
+        ("reminder added", "operator", ours),
+    ]
+    assert [event for event in events.all if event[0] == "reminder cancelled"] == [
+        ("reminder cancelled", "alice", hers),
+        ("reminder cancelled", "bob", his),
+    ]
     assert await listed(THE_OPERATOR, state="cancelled") == [hers, his]
     assert await reminders.count(THE_OPERATOR) == 1
 

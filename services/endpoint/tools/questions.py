@@ -33,7 +33,7 @@ class Ask(Arguments):
             min_length=1,
             max_length=MAX_CHOICES,
             description="The possible answers, each a short text. Without options, the answer may"
-            " be any text.",
+            " be any text. The operator may also answer in other words.",
         ),
     ] = None
     multi: Annotated[
