@@ -20,6 +20,7 @@ from services.dashboard.clients.configurations import Configurations
 from services.dashboard.clients.costs import Costs
 from services.dashboard.clients.egress import EgressHosts
 from services.dashboard.clients.harnesses import Harnesses
+from services.dashboard.clients.history import MessageHistory
 from services.dashboard.clients.ledger_feed import LedgerFeed
 from services.dashboard.clients.lifecycle_feed import LifecycleFeed
 from services.dashboard.clients.logs import ContainerLogs, HostLogs
@@ -37,6 +38,7 @@ from services.dashboard.http.ledger_handlers import LedgerHandlers
 from services.dashboard.http.listener import ListenerError, base_url, inherited_socket, is_local
 from services.dashboard.http.log_handlers import LogHandlers
 from services.dashboard.http.login_handlers import LoginHandlers
+from services.dashboard.http.message_handlers import MessageHandlers
 from services.dashboard.http.metrics import Metrics
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.passkeys import Passkeys
@@ -163,6 +165,7 @@ class DashboardService(unit.Service):
             ),
             ControlHandlers(AgentControl(caller)),
             ApprovalHandlers(Configurations(caller)),
+            MessageHandlers(MessageHistory(caller), actions),
             Metrics(tables, page_state.counts, measurements),
             PreviewLinks(self._previews, tickets),
             terminals,

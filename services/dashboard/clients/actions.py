@@ -19,6 +19,7 @@ from wire.records.broker import (
     Question,
     QuestionFilter,
     QuestionState,
+    ReminderFilter,
     SendOptions,
 )
 from wire.records.ledger import EgressDecision
@@ -56,9 +57,9 @@ class OperatorActions:
             return found.body
         raise NotFound(f"There is no message {message}: the broker may have deleted it.")
 
-    async def acknowledge(self, message: int) -> None:
-        """Mark a message to the operator as read."""
-        await self._broker.acknowledge([message])
+    async def acknowledge(self, *messages: int) -> None:
+        """Mark messages to the operator as read."""
+        await self._broker.acknowledge([*messages])
 
     async def requeue(self, message: int) -> None:
         """Queue a dead letter again."""
@@ -75,15 +76,36 @@ class OperatorActions:
             return found
         raise NotFound(f"There is no question {question}: the broker may have deleted it.")
 
-    async def answer(self, question: int, answer: list[str]) -> None:
-        """Answer a question; "Always allow" also adds the question's rule to agent.toml."""
+    async def cancel_question(self, question: int) -> None:
+        """Cancel a question, of whomever it was asked."""
+        await self._broker.cancel(question)
+
+    async def reminder(self, reminder: int) -> str:
+        """Return the whole body of a reminder."""
+        wanted = ReminderFilter(after=reminder - 1, before=reminder + 1)
+        for found in await self._broker.list_reminders(wanted, 1):
+            return found.body
+        raise NotFound(f"There is no reminder {reminder}: the broker may have deleted it.")
+
+    async def cancel_reminder(self, reminder: int) -> None:
+        """Cancel a reminder, of whomever it is."""
+        await self._broker.cancel_reminder(reminder)
+
+    async def answer(self, question: int, answer: list[str], *, own: bool = False) -> None:
+        """Answer a question; "Always allow" also adds the question's rule to agent.toml.
+
+        Args:
+            question: the number of the question.
+            answer: choices, or one text if there are none.
+            own: one text may be none of the choices.
+        """
         if ALLOW_ALWAYS in answer:
             found = await self.question(question)
             if found.rule and found.state is QuestionState.OPEN:
                 # First: if that fails, the question stays open.
                 why = f"Question {question}: the operator always allows {found.rule}."
                 await self._approvals.allow_tool(found.asker, found.rule, why)
-        await self._broker.answer(question, answer)
+        await (self._broker.answer_freely if own else self._broker.answer)(question, answer)
 
     async def answer_egress(self, name: str, host: str, port: int, answer: str) -> str:
         """Answer about a host that was refused to an agent; return a sentence about the outcome.

@@ -1,4 +1,4 @@
-"""The broker's feed: the message flow, and the questions."""
+"""The broker's feed: the message flow, the questions, and the reminders."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -18,6 +18,8 @@ from wire.records.broker import (
     Question,
     QuestionFilter,
     QuestionState,
+    ReminderFilter,
+    ReminderState,
 )
 from wire.signals import Signal
 
@@ -29,11 +31,14 @@ MAX_PAGES = 400
 bounds let agents queue in an inbox."""
 
 MAX_QUESTIONS = 50
-"""Questions shown, in addition to those that wait for the operator."""
+"""Questions shown, and open ones, in addition to those that wait for the operator."""
+
+MAX_REMINDERS = 500
+"""Reminders shown: those that were set last."""
 
 
 class BrokerFeed(Feed):
-    """Messages and questions."""
+    """Messages, questions and reminders."""
 
     service = "broker"
     rules = ({"interface": names.BROKER},)
@@ -43,9 +48,11 @@ class BrokerFeed(Feed):
         self._broker = BrokerClient(bus)
         self._questions_changed = False
         """Whether a question was asked or resolved."""
+        self._reminders_changed = False
+        """Whether a reminder was set, was cancelled, or is due."""
 
     async def fetch_all(self) -> None:
-        """Fetch the newest messages, those that wait for the operator, and the questions."""
+        """Fetch the newest messages, those that wait for the operator, questions and reminders."""
         newest = await self._messages(MessageFilter())
         unread = await self._waiting(
             MessageFilter(recipient=names.OPERATOR, state=MessageState.QUEUED)
@@ -53,17 +60,32 @@ class BrokerFeed(Feed):
         dead = await self._waiting(MessageFilter(state=MessageState.DEAD))
         self.state.replace_messages([*dead, *unread, *newest])
         await self._fetch_questions()
+        await self._fetch_reminders()
 
     async def fetch_changes(self) -> None:
-        """Fetch the questions if they have changed: their signals carry no texts."""
+        """Fetch questions and reminders if they have changed: their signals carry no texts."""
         if self._questions_changed:
             await self._fetch_questions()
+        if self._reminders_changed:
+            await self._fetch_reminders()
 
     async def _fetch_questions(self) -> None:
         """Fetch the newest questions, and those of each asker that wait for the operator."""
         self._questions_changed = False
         newest = await self._questions(QuestionFilter(), MAX_QUESTIONS)
-        self.state.replace_questions([*await self._open_questions(), *newest])
+        open_ = await self._questions(QuestionFilter(state=QuestionState.OPEN), MAX_QUESTIONS)
+        self.state.replace_questions([*await self._open_questions(), *newest, *open_])
+
+    async def _fetch_reminders(self) -> None:
+        """Fetch the newest reminders that are pending."""
+        self._reminders_changed = False
+        wanted = ReminderFilter(state=ReminderState.PENDING)
+        self.state.replace_reminders(
+            await _newest(
+                lambda before: self._broker.list_reminders(wanted._replace(before=before), PAGE),
+                MAX_REMINDERS,
+            )
+        )
 
     def apply(self, signal: Signal) -> None:
         """Take over changes of messages; ask for the questions when one has changed."""
@@ -73,6 +95,9 @@ class BrokerFeed(Feed):
                     self.request_all()
             case "QuestionAdded" | "QuestionResolved", _:
                 self._questions_changed = True
+                self.request_changes()
+            case "ReminderAdded" | "ReminderCancelled" | "ReminderDue", _:
+                self._reminders_changed = True
                 self.request_changes()
 
     async def _messages(self, wanted: MessageFilter) -> list[Message]:

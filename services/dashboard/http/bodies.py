@@ -70,6 +70,12 @@ class Message(Body):
     in_reply_to: int | None = None
 
 
+class Messages(Body):
+    """Several messages, by their ids."""
+
+    ids: list[Annotated[int, Field(ge=1, lt=2**63)]] = Field(min_length=1, max_length=1000)
+
+
 class Approval(Body):
     """An approval of what the page showed; approvals checks that it still holds.
 
@@ -127,6 +133,8 @@ class Answer(Body):
     """The answer to a question; the broker checks whether it fits the question."""
 
     answer: list[str] = Field(min_length=1, max_length=100)
+    own: bool = False
+    """Whether one text may be none of the choices."""
 
 
 class EgressAnswer(Body):

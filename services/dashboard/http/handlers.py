@@ -17,6 +17,7 @@ from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.ledger_handlers import LedgerHandlers
 from services.dashboard.http.log_handlers import LogHandlers
 from services.dashboard.http.login_handlers import LoginHandlers
+from services.dashboard.http.message_handlers import MessageHandlers
 from services.dashboard.http.metrics import Metrics
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.push_handlers import PushHandlers
@@ -70,6 +71,7 @@ class Handlers:
         agents: AgentHandlers,
         control: ControlHandlers,
         approvals: ApprovalHandlers,
+        messages: MessageHandlers,
         metrics: Metrics,
         previews: PreviewLinks,
         terminals: Terminals,
@@ -87,6 +89,7 @@ class Handlers:
         self._agents = agents
         self._control = control
         self._approvals = approvals
+        self._messages = messages
         self._metrics = metrics
         self._previews = previews
         self._terminals = terminals
@@ -144,6 +147,7 @@ class Handlers:
         app.add_routes(self._approvals.routes())
         page = self._files["terminal.html"]
         app.add_routes(TerminalHandlers(self._access, self._terminals, page).routes())
+        app.add_routes(self._messages.routes())
         return app
 
     def _file(self, name: str) -> web.Response:
@@ -265,7 +269,7 @@ class Handlers:
     async def answer(self, request: web.Request) -> web.Response:
         """Answer a question in the operator's name."""
         body = await bodies.read(request, bodies.Answer)
-        await self._actions.answer(_id(request), body.answer)
+        await self._actions.answer(_id(request), body.answer, own=body.own)
         return web.json_response({})
 
     async def agent_details(self, request: web.Request) -> web.Response:

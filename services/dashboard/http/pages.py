@@ -11,6 +11,7 @@ SECTIONS: Final[tuple[str, ...]] = (
     "cost",
     "deploys",
     "logs",
+    "messages",
     "network",
     "settings",
 )

@@ -26,6 +26,7 @@ from services.dashboard.state.rows import (
     limit_row,
     message_row,
     question_row,
+    reminder_row,
 )
 from services.dashboard.state.tables import Row, Table, Tables
 from wire import names
@@ -36,6 +37,7 @@ from wire.records.broker import (
     MessageCount,
     MessageState,
     Question,
+    Reminder,
 )
 from wire.records.ledger import Budget, Egress, EgressState, ProviderLimit, Request
 from wire.records.lifecycle import (
@@ -375,3 +377,10 @@ class PageState:
         """Replace all questions."""
         rows = {str(question.id): question_row(question) for question in questions}
         self._tables.replace(Table.QUESTIONS, rows)
+
+    # Reminders
+
+    def replace_reminders(self, reminders: Iterable[Reminder]) -> None:
+        """Replace all reminders that are pending."""
+        rows = {str(reminder.id): reminder_row(reminder) for reminder in reminders}
+        self._tables.replace(Table.REMINDERS, rows)

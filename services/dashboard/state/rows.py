@@ -5,7 +5,14 @@ from services.dashboard.state.tables import Json, Row
 from wire import names
 from wire.addresses import warning
 from wire.records.approvals import Approval, Deploy
-from wire.records.broker import PREVIEW, Message, MessageChange, MessageState, Question
+from wire.records.broker import (
+    PREVIEW,
+    Message,
+    MessageChange,
+    MessageState,
+    Question,
+    Reminder,
+)
 from wire.records.ledger import Budget, Egress, ProviderLimit, Request, UsageSum
 from wire.records.lifecycle import AgentProperties, LogEntry, Resources, Usage
 from wire.text.escaping import literal
@@ -177,6 +184,14 @@ def question_text(question: Question, most: int | None = None) -> Json:
     return show(question.text[:most])
 
 
+def takes_own_text(question: Question) -> bool:
+    """Return whether the operator may answer in other words than the choices.
+
+    The hive's own questions take their choices alone.
+    """
+    return bool(question.choices) and (bool(question.permission) or question.asker != names.SYSTEM)
+
+
 def question_row(question: Question) -> Row:
     """Return the row of a question: the beginning of its texts, and the length of the question."""
     return {
@@ -194,7 +209,21 @@ def question_row(question: Question) -> Row:
         "answered_by": question.answered_by,
         "resolved": question.resolved,
         "permission": bool(question.permission),
+        "own": takes_own_text(question),
         "rule": shown.exactly(question.rule),
+    }
+
+
+def reminder_row(reminder: Reminder) -> Row:
+    """Return the row of a reminder: the beginning of its body, and the length of the whole."""
+    return {
+        "id": reminder.id,
+        "owner": reminder.owner,
+        "due": reminder.due,
+        "body": shown.message(reminder.body[:PREVIEW]),
+        "length": len(reminder.body),
+        "file": literal(reminder.file),
+        "created": reminder.created,
     }
 
 

@@ -27,6 +27,7 @@ class Table(StrEnum):
     APPROVALS = "approvals"
     MESSAGES = "messages"
     QUESTIONS = "questions"
+    REMINDERS = "reminders"
     NOTICES = "notices"
     QUEUES = "queues"
     SAMPLES = "samples"

@@ -1,35 +1,55 @@
-// The compose box: "@name text" is sent to name, any other text to the manager.
+// The message box: "@name text" is sent to name, and to "*" for all agents. Other text goes to the agent
+// who got the last message of this tab, or to the manager. What is typed survives a reload.
 
 import { post } from "./api.js";
 import { byName } from "./agent_order.js";
-import { el, keyed, setText, showError } from "./dom.js";
+import { ask } from "./confirm.js";
+import { el, keyed, setSentence, setText, showError } from "./dom.js";
+import { plural } from "./text.js";
 
 const form = document.getElementById("compose");
 const text = document.getElementById("compose-text");
 const list = document.getElementById("names");
 const recipient = document.getElementById("recipient");
+const forget = form.querySelector(".forget");
 const reply = form.querySelector(".reply");
+const warning = form.querySelector(".warning");
+const start = form.querySelector(".start");
 const error = form.querySelector(".error");
 const send = form.querySelector("[type=submit]");
 
-/** Return the recipient and the body of a text. */
-export function parse(value) {
+const MANAGER = "manager";
+const EVERYBODY = "*";
+const KEY = "compose";
+
+/** Why a message to an agent in a state of its container is not read now. */
+const UNREAD = {
+  stopped: "is stopped: it reads the message when it has been started.",
+  failed: "has failed: it reads the message when it has been started again.",
+  paused: "is paused: it reads the message when it goes on.",
+};
+
+/** Return the recipient and the body of a text; `other` is the recipient of a text without a name. */
+export function parse(value, other = MANAGER) {
   const match = /^@([^\s:,]+)[:,]?(?:\s+([\s\S]*))?$/u.exec(value.trim());
-  return match ? { to: match[1], body: match[2] ?? "" } : { to: "manager", body: value.trim() };
+  return match ? { to: match[1], body: match[2] ?? "" } : { to: other, body: value.trim() };
 }
 
 export class Compose {
   #mirror;
   #chosen = 0; // the selected name in the list
   #closed = false; // Escape was pressed: the list stays closed for this word
-  #inReplyTo = null;
+  #last = MANAGER; // the recipient of a text without a name
+  #inReplyTo = null; // the id, and the sender, of the message to which this is a reply
 
   constructor(mirror) {
     this.#mirror = mirror;
+    this.#recall();
     text.addEventListener("input", () => {
       this.#chosen = 0;
       this.#closed = false;
       this.render();
+      this.#keep();
     });
     text.addEventListener("keydown", (event) => this.#key(event));
     text.addEventListener("blur", () => this.#close());
@@ -39,11 +59,20 @@ export class Compose {
       const option = event.target.closest("[role=option]");
       if (option) this.#pick(option.dataset.key);
     });
+    forget.addEventListener("click", () => {
+      text.value = parse(text.value).body;
+      this.#last = MANAGER;
+      this.#replyTo(null);
+      text.focus();
+    });
     reply.querySelector("button").addEventListener("click", () => this.#replyTo(null));
+    start.addEventListener("click", () => this.#start());
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
     });
+    addEventListener("resize", fit);
+    this.#replyTo(this.#inReplyTo);
   }
 
   /** Address the message to `name`; keep its body. */
@@ -57,12 +86,16 @@ export class Compose {
   /** Begin a reply. */
   answer(message) {
     this.writeTo(message.from);
-    this.#replyTo(message);
+    this.#replyTo({ id: message.id, from: message.from });
   }
 
-  /** Show the recipient, and the names that complete the typed one. */
+  /** Show the recipient, a warning about it, and the names that complete the typed one. */
   render() {
-    setText(recipient, parse(text.value).to);
+    const { to } = parse(text.value, this.#last);
+    setText(recipient, to === EVERYBODY ? "all agents" : to);
+    forget.hidden = to === MANAGER;
+    text.placeholder = `Message to ${to === MANAGER ? "the manager" : to}, or @name message`;
+    this.#warn(to);
     fit();
     const names = this.#matching();
     const open = names.length > 0;
@@ -74,13 +107,42 @@ export class Compose {
     });
     if (open) text.setAttribute("aria-activedescendant", `name-${names[this.#chosen]}`);
     else text.removeAttribute("aria-activedescendant");
+    if (open) document.getElementById(`name-${names[this.#chosen]}`).scrollIntoView({ block: "nearest" });
+  }
+
+  #warn(to) {
+    const agents = this.#mirror.tables.agents ?? {};
+    const agent = agents[to];
+    const isKnown = agent || to === EVERYBODY || this.#matching().length > 0 || Object.keys(agents).length === 0;
+    let sentence = "";
+    if (!isKnown) sentence = to === MANAGER ? "There is no manager yet: name an agent, with @name." : `There is no agent ${to}.`;
+    else if (agent && UNREAD[agent.state]) sentence = `${to} ${UNREAD[agent.state]}`;
+    else if (agent?.turn_state === "held")
+      sentence = `${to} is held: it reads the message when the hold ends.`;
+    warning.hidden = sentence === "" || !text.value.trim();
+    setSentence(warning.firstElementChild, sentence);
+    start.hidden = !["stopped", "failed"].includes(agent?.state);
+    start.dataset.agent = to;
+    setText(start, `Start ${to}`);
+  }
+
+  async #start() {
+    showError(error);
+    start.disabled = true;
+    try {
+      await post(`/api/agents/${encodeURIComponent(start.dataset.agent)}/start`);
+    } catch (failure) {
+      showError(error, failure.message);
+    }
+    start.disabled = false;
   }
 
   #matching() {
     const typed = /^@(\S*)$/u.exec(text.value);
     if (!typed || this.#closed || document.activeElement !== text) return [];
     const agents = this.#mirror.rows("agents").sort(byName);
-    return agents.map((agent) => agent.name).filter((name) => name.startsWith(typed[1]));
+    const names = [...agents.map((agent) => agent.name), EVERYBODY];
+    return names.filter((name) => name.startsWith(typed[1]));
   }
 
   #close() {
@@ -112,27 +174,35 @@ export class Compose {
   #pick(name) {
     text.value = `@${name} `;
     this.render();
+    this.#keep();
   }
 
   #replyTo(message) {
-    this.#inReplyTo = message?.id ?? null;
+    this.#inReplyTo = message;
     reply.hidden = message === null;
     if (message) setText(reply.firstElementChild, `Reply to #${message.id} from ${message.from}`);
     this.render();
+    this.#keep();
   }
 
   async #send() {
-    const { to, body } = parse(text.value);
+    const { to, body } = parse(text.value, this.#last);
     showError(error);
     if (!body) {
       showError(error, `Write a message to ${to} first.`);
       return;
     }
+    if (to === EVERYBODY && !(await this.#mayAll(body))) {
+      text.focus();
+      return;
+    }
     send.disabled = true;
     text.readOnly = true;
+    const isReply = this.#inReplyTo?.from === to;
     try {
-      await post("/api/messages", { to, body, in_reply_to: this.#inReplyTo });
+      await post("/api/messages", { to, body, in_reply_to: isReply ? this.#inReplyTo.id : null });
       text.value = "";
+      if (to !== EVERYBODY) this.#last = to;
       this.#replyTo(null);
     } catch (failure) {
       showError(error, failure.message);
@@ -142,16 +212,44 @@ export class Compose {
     text.focus();
     this.render();
   }
+
+  #mayAll(body) {
+    const count = plural(this.#mirror.rows("agents").length, "agent");
+    const beginning = body.length > 200 ? `${body.slice(0, 200)}…` : body;
+    return ask("Send to all agents?", `${count} will get this message and begin a turn: ${beginning}`, {
+      verb: "Send to all",
+    });
+  }
+
+  #keep() {
+    try {
+      const kept = { text: text.value, last: this.#last, reply: this.#inReplyTo };
+      sessionStorage.setItem(KEY, JSON.stringify(kept));
+    } catch {
+      // This browser keeps nothing for this address.
+    }
+  }
+
+  #recall() {
+    try {
+      const kept = JSON.parse(sessionStorage.getItem(KEY)) ?? {};
+      text.value = kept.text ?? "";
+      this.#last = kept.last ?? MANAGER;
+      this.#inReplyTo = kept.reply ?? null;
+    } catch {
+      // The box begins empty.
+    }
+  }
 }
 
 function makeOption(name) {
-  const option = el("li", { id: `name-${name}` }, `@${name}`);
+  const option = el("li", { id: `name-${name}` }, name === EVERYBODY ? "@* (all agents)" : `@${name}`);
   option.setAttribute("role", "option");
   return option;
 }
 
-// Make the box as high as its text, up to 10 lines.
+// Make the box as high as its text; the style sheet limits it.
 function fit() {
-  const rows = Math.min(10, text.value.split("\n").length);
-  if (text.rows !== rows) text.rows = rows;
+  text.style.height = "auto";
+  text.style.height = `${text.scrollHeight + text.offsetHeight - text.clientHeight}px`;
 }

@@ -2,11 +2,13 @@
 
 import { get, post } from "./api.js";
 import { el, setSentence, setText, showError } from "./dom.js";
-import { day, putText, putTime, size, textOf, time } from "./text.js";
+import { putMarkdown } from "./markdown.js";
+import { day, plural, putText, putTime, size, textOf, time } from "./text.js";
 
-const LONG_LINES = 14;
-const LONG_TEXT = 1500;
-const STATES = {
+const LONG_LINES = 24;
+const LONG_TEXT = 2400;
+/** The states of a message, in words. */
+export const STATES = {
   queued: "queued",
   leased: "being read",
   acknowledged: "read",
@@ -77,6 +79,7 @@ export class MessageItems {
     const head = el(
       "header",
       {},
+      at,
       el("span", { className: "from" }, message.from === "operator" ? "you" : message.from),
       el("span", { className: "arrow", ariaHidden: "true" }, "→"),
       el("span", { className: "unseen" }, " to "),
@@ -85,22 +88,33 @@ export class MessageItems {
     if (message.kind !== "message") head.append(el("span", { className: "tag" }, message.kind));
     if (message.urgent) head.append(el("span", { className: "tag urgent" }, "urgent"));
     if (message.in_reply_to) {
-      const link = el("a", { href: `#message-${message.in_reply_to}`, className: "answers" });
-      link.textContent = `reply to #${message.in_reply_to}`;
-      head.append(link);
+      head.append(this.#answered(message));
     }
     head.append(
       el("span", { className: "again" }),
       el("span", { className: "fill" }),
       ...this.#buttons(message),
       el("span", { className: "state" }),
-      at,
     );
     const why = el("p", { className: "why", hidden: true, dir: "auto" });
-    const text = makeLongText(message.body, message.length, async () => {
-      return (await get(`/api/messages/${message.id}`)).body;
+    const whole = async () => (await get(`/api/messages/${message.id}`)).body;
+    node.append(head, why, ...makeLongText(message.body, message.length, whole, putMarkdown));
+  }
+
+  // The link leads to the message in this list, or else to the page with its thread.
+  #answered({ id, in_reply_to: number }) {
+    const link = el("a", { href: `/messages?thread=${id}`, className: "answers" }, `re #${number}`);
+    link.title = `This answers message ${number}: show it`;
+    link.addEventListener("click", (event) => {
+      const target = link.closest(".flow")?.querySelector(`#message-${number}`);
+      if (!target || event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      history.replaceState(null, "", `#message-${number}`);
+      for (const other of target.parentElement.querySelectorAll(".sought")) other.classList.remove("sought");
+      target.classList.add("sought");
+      target.scrollIntoView({ block: "center" });
     });
-    node.append(head, why, ...text);
+    return link;
   }
 
   #buttons(message) {
@@ -133,23 +147,24 @@ export class MessageItems {
  * @param shown the text, or its beginning, from the server
  * @param length the length of the whole text
  * @param whole returns a promise of the whole text
+ * @param put puts the text into an element: putText, or putMarkdown
  */
-export function makeLongText(shown, length, whole) {
-  const body = el("div", { className: "body", dir: "auto" });
-  putText(body, shown);
+export function makeLongText(shown, length, whole, put = putText) {
+  const body = el("div", { className: put === putMarkdown ? "body markdown" : "body", dir: "auto" });
+  put(body, shown);
   const text = textOf(shown);
   const cut = length > [...text].length;
   const lines = text.split("\n").length;
   if (!cut && lines <= LONG_LINES && text.length <= LONG_TEXT) return [body];
   body.classList.add("folded");
-  const label = `Show all (${size(length)})`;
+  const label = `Show all (${cut || lines <= LONG_LINES ? size(length) : plural(lines, "line")})`;
   const more = el("button", { type: "button", className: "quiet more" }, label);
   more.setAttribute("aria-expanded", "false");
   more.addEventListener("click", async () => {
     const unfold = body.classList.contains("folded");
     if (unfold && cut) {
       try {
-        putText(body, await whole());
+        put(body, await whole());
       } catch (failure) {
         setSentence(more, failure.message);
         return;

@@ -39,6 +39,9 @@ from wire.records.broker import (
     Question,
     QuestionFilter,
     QuestionState,
+    Reminder,
+    ReminderFilter,
+    ReminderState,
     SendOptions,
 )
 from wire.records.ledger import (
@@ -93,6 +96,11 @@ class FakeBroker(Interface, name=names.BROKER):
         self.log: list[Message] = earlier.log if earlier else []
         self.read: list[int] = earlier.read if earlier else []
         self.questions: list[Question] = earlier.questions if earlier else []
+        self.reminders: list[Reminder] = earlier.reminders if earlier else []
+        self.freely: list[int] = []
+        """The questions that were answered with `AnswerFreely`."""
+        self.answering: asyncio.Event | None = None
+        """If given, answers wait for it."""
         self._listing = asyncio.Event()
         self.counted = 0
         self.unheld: list[str] = []
@@ -184,6 +192,37 @@ class FakeBroker(Interface, name=names.BROKER):
             and wanted.recipient in (None, one.recipient)
             and wanted.agent in (None, one.sender, one.recipient)
             and wanted.state in (None, one.state)
+            and wanted.kind in (None, one.kind)
+            and (wanted.since or 0) <= one.queued < (wanted.until or 2**63)
+            and all(word in one.body for word in (wanted.text or "").split())
+        ]
+        return found[-limit:]
+
+    def remind(self, owner: str, due: int, body: str, file: str = "") -> int:
+        """Set a reminder."""
+        number = len(self.reminders) + 1
+        state = ReminderState.PENDING
+        self.reminders.append(Reminder(number, owner, due, body, file, NOW, state, 0))
+        self.ReminderAdded(owner, number)
+        return number
+
+    @method(allow=OPERATOR)
+    async def CancelReminder(self, id: UInt64) -> None:
+        if not 0 < id <= len(self.reminders):
+            raise NotFound(f"There is no reminder {id}.")
+        self.reminders[id - 1] = gone = self.reminders[id - 1]._replace(
+            state=ReminderState.CANCELLED
+        )
+        self.ReminderCancelled(gone.owner, id)
+
+    @method(allow=OPERATOR)
+    async def ListReminders(self, filter: Dict, limit: UInt32) -> list[Reminder]:
+        wanted = decode(ReminderFilter, filter)
+        found = [
+            one
+            for one in self.reminders
+            if (wanted.after or 0) < one.id < (wanted.before or 2**63)
+            and wanted.state in (None, one.state)
         ]
         return found[-limit:]
 
@@ -213,6 +252,8 @@ class FakeBroker(Interface, name=names.BROKER):
 
     @method(allow=OPERATOR)
     async def Answer(self, id: UInt64, answer: StrList) -> None:
+        if self.answering is not None:
+            await self.answering.wait()
         if answer == ["too late"]:
             raise Conflict("This question was answered already.")
         if not 0 < id <= len(self.questions):
@@ -227,6 +268,15 @@ class FakeBroker(Interface, name=names.BROKER):
             resolved=NOW + 1000,
         )
         self.QuestionResolved(question.asker, id, "operator", "answered")
+
+    @method(allow=OPERATOR)
+    async def AnswerFreely(self, id: UInt64, answer: StrList) -> None:
+        self.freely.append(id)
+        await self.Answer(id, answer)
+
+    @method(allow=OPERATOR)
+    async def Cancel(self, id: UInt64) -> None:
+        self.cancel(id)
 
     def cancel(self, number: int) -> None:
         """Cancel a question, as its asker does."""
@@ -279,6 +329,12 @@ class FakeBroker(Interface, name=names.BROKER):
 
     @signal()
     def QuestionResolved(self, sender: Str, id: UInt64, to: Str, state: Str) -> None: ...
+
+    @signal()
+    def ReminderAdded(self, owner: Str, id: UInt64) -> None: ...
+
+    @signal()
+    def ReminderCancelled(self, owner: Str, id: UInt64) -> None: ...
 
 
 class FakeLifecycle(Interface, name=names.LIFECYCLE):
