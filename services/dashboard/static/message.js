@@ -119,12 +119,12 @@ export class MessageItems {
 
   #buttons(message) {
     const buttons = ACTIONS.map(({ verb, label }) => {
-      const button = el("button", { type: "button", data: { verb } }, label);
+      const button = el("button", { type: "button", data: { verb, needs: "operator" } }, label);
       button.addEventListener("click", () => this.#do(message, verb, button));
       return button;
     });
     if (!this.#reply || ["operator", "system"].includes(message.from)) return buttons;
-    const reply = el("button", { type: "button", className: "quiet answer" }, "Reply");
+    const reply = el("button", { type: "button", className: "quiet answer", data: { needs: "operator" } }, "Reply");
     reply.setAttribute("aria-label", `Reply to ${message.from}`);
     reply.addEventListener("click", () => this.#reply(message));
     return [reply, ...buttons];

@@ -201,16 +201,20 @@ form.addEventListener("submit", (event) => {
 });
 form.addEventListener("change", (event) => event.target.name !== "text" && choose(view));
 form.addEventListener("reset", () => setTimeout(() => choose(view)));
+document.querySelector(".to-search").addEventListener("click", () => {
+  if (section("messages").hidden) choose("all");
+  form.elements.text.focus({ preventScroll: true });
+  scrollTo(0, 0);
+});
 again.addEventListener("click", () => (thread ? choose("all") : search()));
 older.addEventListener("click", showOlder);
 section("messages").querySelector(".scroller").addEventListener("scroll", (event) => {
   if (event.target.scrollTop < 60 && !older.hidden && !older.disabled) showOlder();
 });
-for (const name of ["popstate", "hashchange"])
-  addEventListener(name, () => {
-    readAddress();
-    search();
-  });
+addEventListener("popstate", () => {
+  readAddress();
+  search();
+});
 // A link to a thread needs no new page.
 section("messages").addEventListener("click", (event) => {
   const link = event.target.closest("a.answers");

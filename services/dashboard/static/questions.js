@@ -76,7 +76,7 @@ export function makeQuestion(question) {
     question.to === "operator" ? "you" : question.to,
     el("span", { className: "by" }, ", ", asked),
   );
-  if (question.deadline && isOpen(question)) what.append(" ", makeCountdown(question.deadline));
+  if (question.deadline && isOpen(question)) what.append(" · ", makeCountdown(question.deadline));
   const whole = async () => (await get(`/api/questions/${question.id}`)).question;
   // A tool call is read exactly as it is.
   const text = makeLongText(question.question, question.length, whole, question.permission ? putText : putMarkdown);
@@ -94,11 +94,11 @@ export function makeQuestion(question) {
 /** Make the form for an answer in an agent's place. */
 function inPlace(question, item) {
   const waits = el("summary", {}, `${question.from} waits for ${question.to}. Answer in its place`);
-  return el("details", { className: "in-place" }, waits, makeAnswer(question, item));
+  return el("details", { className: "in-place", data: { needs: "reviewer" } }, waits, makeAnswer(question, item));
 }
 
 function makeCancel(question, item) {
-  const button = el("button", { type: "button", className: "quiet cancel" }, "Cancel question");
+  const button = el("button", { type: "button", className: "quiet cancel", data: { needs: "operator" } }, "Cancel question");
   button.setAttribute("aria-label", `Cancel question ${question.id} of ${question.from}`);
   button.addEventListener("click", async () => {
     const told = question.from === "operator" ? "" : ` ${question.from} is told that nobody answers.`;
@@ -191,7 +191,7 @@ function typed(question, form) {
 
 function makeAnswer(question, item) {
   const error = el("p", { className: "error", role: "alert", hidden: true });
-  const form = el("form", { className: "answering", autocomplete: "off" });
+  const form = el("form", { className: "answering", autocomplete: "off", data: { needs: "reviewer" } });
   form.setAttribute("aria-label", `Answer ${question.from}`);
   const submit = el("button", { type: "submit", className: "primary" }, "Answer");
   if (question.permission) form.append(...makeDecision(question, submit));

@@ -21,7 +21,7 @@ function makeReminder(reminder, error) {
   const due = el("time");
   putTime(due, reminder.due);
   const owner = reminder.owner === "operator" ? "you" : reminder.owner;
-  const cancel = el("button", { type: "button", className: "cancel" }, "Cancel");
+  const cancel = el("button", { type: "button", className: "cancel", data: { needs: "operator" } }, "Cancel");
   cancel.setAttribute("aria-label", `Cancel reminder ${reminder.id} of ${reminder.owner}`);
   cancel.addEventListener("click", async () => {
     const title = `Cancel reminder ${reminder.id}?`;
@@ -33,8 +33,8 @@ function makeReminder(reminder, error) {
       showError(error, failure.message);
     }
   });
-  const head = el("p", { className: "what" }, "to ", el("strong", {}, owner), " at ", due, " ", makeCountdown(reminder.due));
-  head.append(el("span", { className: "fill" }), cancel);
+  const head = el("p", { className: "what" }, "to ", el("strong", {}, owner), " at ", due, " · ", makeCountdown(reminder.due));
+  head.append(cancel);
   const whole = async () => (await get(`/api/reminders/${reminder.id}`)).body;
   const item = el("li", { className: "reminder" }, head);
   if (reminder.length > 0) item.append(...makeLongText(reminder.body, reminder.length, whole, putMarkdown));
