@@ -40,9 +40,12 @@ const TAGS = { "*": "em", "**": "strong", "***": "strong", _: "em", "~~": "s" };
 export function putMarkdown(node, shown) {
   const length = textOf(shown).length;
   if (length > MOST) {
+    node.dir = "auto";
     putText(node, shown);
     return;
   }
+  // Each block has a direction of its own.
+  node.removeAttribute("dir");
   const reader = new Reader(shown);
   node.replaceChildren(...reader.blocks(reader.lines(), 0));
 }
@@ -104,7 +107,7 @@ class Reader {
       const text = line.slice(heading[0].length);
       return { node: this.#heading(text, heading[1].length), at: at + 1 };
     }
-    if (RULE.test(line)) return { node: this.#block("hr"), at: at + 1 };
+    if (RULE.test(line)) return { node: this.#make("hr"), at: at + 1 };
     if (depth < DEPTH && QUOTE.test(line)) return this.#quote(lines, at, depth);
     const item = depth < DEPTH && ITEM.exec(line);
     // A number at the beginning of a line within a paragraph is part of a sentence.
@@ -138,7 +141,7 @@ class Reader {
   #quote(lines, at, depth) {
     const inner = [];
     while (at < lines.length && QUOTE.test(lines[at])) inner.push(lines[at++].replace(QUOTE, ""));
-    return { node: this.#block("blockquote", {}, this.blocks(inner, depth + 1)), at };
+    return { node: this.#make("blockquote", {}, this.blocks(inner, depth + 1)), at };
   }
 
   // Lists are no `ul` and `li`: press_guard.js looks after those. Markers stay as they were written.
@@ -162,7 +165,7 @@ class Reader {
         else inner.push(lines[at].trimStart());
       }
       const marker = this.#make("span", { className: "marker" }, [/\d/.test(item[2]) ? item[2] : "•"]);
-      const body = this.#block("div", {}, this.blocks(inner, depth + 1));
+      const body = this.#make("div", {}, this.blocks(inner, depth + 1));
       const node = this.#make("div", {}, [marker, body]);
       node.setAttribute("role", "listitem");
       list.append(node);
@@ -322,8 +325,12 @@ class Reader {
     return made;
   }
 
+  /** Make an element of text, which has the direction of its first letter. */
   #block(tag, properties = {}, children = []) {
-    return this.#make(tag, { dir: "auto", ...properties }, children);
+    const node = this.#make(tag, properties, children);
+    // Not before: a browser looks for that letter again with each child that comes.
+    node.dir = "auto";
+    return node;
   }
 
   #make(tag, properties = {}, children = []) {

@@ -163,7 +163,7 @@ class FakeBroker(Interface, name=names.BROKER):
 
     @method(allow=OPERATOR)
     async def Send(self, to: Str, body: Str, options: Dict) -> UInt64:
-        if to not in ("manager", "alice", "bob"):
+        if to not in ("manager", "alice", "bob", "*"):
             raise NotFound(f"There is no agent {to}.")
         wanted = decode(SendOptions, options)
         return self.arrive("operator", to, body, wanted.in_reply_to or 0)

@@ -50,7 +50,8 @@ async def test_facts_messages_questions_and_buttons_are_live(
     # Live, as the main page is.
     hive.broker.arrive("alice", "manager", "forty-two")
     await browser.sees(".flow .body", "forty-two")
-    await browser.click("#questions form button:first-of-type")
+    await browser.click("#questions form label:first-of-type")
+    await browser.click("#questions form [type=submit]")
     await browser.until(lambda _: hive.broker.questions[0].answer == ["left"])
     await browser.sees("#questions p.answer", "operator: left")
     hive.agents["alice"].lines.append("the newest line")

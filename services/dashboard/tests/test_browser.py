@@ -75,7 +75,8 @@ async def test_questions_are_answered_by_choice_choices_and_text(
     broker.ask("alice", "bob", "Not for you")
     await log_in()
     await browser.sees("#waiting-questions", "3 questions")
-    await browser.click(".asked [data-key='1'] form button:nth-of-type(2)")
+    await browser.click(".asked [data-key='1'] label:nth-of-type(2)")
+    await browser.click(".asked [data-key='1'] [type=submit]")
     await browser.until(lambda _: broker.questions[0].answer == ["production"])
     await browser.click(".asked [data-key='2'] [type=submit]")
     await browser.sees(".asked [data-key='2'] .error", "Choose at least one.")
@@ -233,10 +234,10 @@ async def test_on_a_phone_the_page_is_as_wide_as_the_screen_and_ends_with_the_me
 async def test_a_long_message_is_folded_and_fetched_when_it_is_unfolded(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
-    page.hive.broker.arrive("alice", "operator", "\n".join(f"line {n}" for n in range(20)))
+    page.hive.broker.arrive("alice", "operator", "\n".join(f"line {n}" for n in range(30)))
     page.hive.broker.arrive("alice", "operator", f"{'x' * PREVIEW} the end")
     await log_in()
-    await browser.sees("#message-1 .more", "Show all (149 characters)")
+    await browser.sees("#message-1 .more", "Show all (30 lines)")
     await browser.sees("#message-2 .more", "Show all (4 k characters)")
     await browser.until_count(".flow .folded", 2)
     shown = "document.querySelector('#message-2 .body').textContent.endsWith('the end')"
@@ -338,7 +339,8 @@ async def test_hidden_and_misleading_text_is_marked(
     await browser.sees(".pending .reason .hidden-character", "U+FE00")
     await browser.sees(".message .body", "Привет 👩\u200d🔬, see https://xn--clude-5ve.ai")
     # The answer is the choice as the agent wrote it.
-    await browser.click(".asked form button:nth-of-type(1)")
+    await browser.click(".asked form label:nth-of-type(1)")
+    await browser.click(".asked form [type=submit]")
     await browser.until(lambda _: hive.broker.questions[0].answer == ["left\u3164"])
     assert await browser.errors() == []
 

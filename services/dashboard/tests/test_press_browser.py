@@ -173,7 +173,7 @@ async def test_a_control_that_has_just_moved_does_not_act(
     hive.approvals.ask("alice", "more", "apply")
     hive.agents["bob"].become("failed")
     for asker in ("alice", "bob"):
-        hive.broker.ask(asker, "operator", "Go on?", "yes", "no")
+        hive.broker.ask(asker, "operator", "Go on?", "yes", "no", permission=asker)
         hive.broker.park(hive.broker.add(asker, "manager", "lost"))
     # On a page that is scrolled, the end of one card may leave the next one in its place.
     await browser.resize(1280, 2000)
