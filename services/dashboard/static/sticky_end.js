@@ -1,8 +1,8 @@
 // A list that stays at its end while it grows, until the reader scrolls away; then a button counts what is
 // new and leads back. The list scrolls in an element of its own, or with the page on a phone.
 //
-// Only the reader leaves the end. What changes the room or the content (a notice, a keyboard, a font) also
-// makes the browser report a scroll, so each one is compared with the sizes that were known before.
+// Only the reader leaves the end, by scrolling up. What takes room from the list (a notice, a keyboard, a
+// font) leaves the place as it is, and what makes the list shorter leads to its end.
 
 import { plural } from "./text.js";
 import { setText } from "./dom.js";
@@ -16,7 +16,6 @@ export class StickyEnd {
   #noun;
   #isAtEnd = true;
   #top = 0;
-  #sizes = "";
   #known = new Set(); // the keys of the items when the reader was at the end
   #pages; // whether the page scrolls, when that was last looked at
 
@@ -47,13 +46,12 @@ export class StickyEnd {
   /** Go to the end, and stay there. */
   toEnd() {
     this.#isAtEnd = true;
+    this.#top = 0;
     this.#settle();
   }
 
   /** Leave the end: the reader has unfolded something. */
   leave() {
-    if (!this.#isAtEnd) return;
-    this.#remember();
     this.#isAtEnd = false;
   }
 
@@ -68,7 +66,7 @@ export class StickyEnd {
     const before = box.scrollHeight - box.scrollTop;
     change();
     box.scrollTop = box.scrollHeight - before;
-    this.#note(box);
+    this.#top = box.scrollTop;
   }
 
   #box() {
@@ -83,29 +81,31 @@ export class StickyEnd {
       this.#pill.hidden = true;
       return;
     }
+    this.#look(box);
     if (this.#isAtEnd) {
       box.scrollTop = box.scrollHeight;
       this.#remember();
     }
-    this.#note(box);
+    this.#top = box.scrollTop;
     this.#count();
   }
 
   #scrolled() {
     const box = this.#box();
-    const sizes = sizesOf(box);
-    const isNear = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
-    if (isNear) this.#isAtEnd = true;
-    else if (sizes === this.#sizes && box.scrollTop < this.#top) this.leave();
-    if (this.#isAtEnd && !isNear) this.#settle();
-    else this.#note(box);
+    const isNear = this.#look(box);
     if (isNear) this.#remember();
+    else if (this.#isAtEnd) this.#settle();
+    this.#top = box.scrollTop;
     this.#count();
   }
 
-  #note(box) {
-    this.#top = box.scrollTop;
-    this.#sizes = sizesOf(box);
+  /** Find out whether the reader has left the end, or is back; return whether the end is near. */
+  #look(box) {
+    const isNear = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
+    // The event of a scroll comes later than the scroll.
+    if (isNear) this.#isAtEnd = true;
+    else if (box.scrollTop < this.#top) this.leave();
+    return isNear;
   }
 
   #remember() {
@@ -119,7 +119,6 @@ export class StickyEnd {
   }
 }
 
-const sizesOf = (box) => `${box.scrollHeight} ${box.clientHeight}`;
 const keysOf = (list) => [...list.children].map((node) => node.dataset.key);
 
 /** Return how many keys at the end of a list are not known. */

@@ -140,9 +140,13 @@ async def test_questions_are_asked_for_once_after_several_changes(
     feed.apply(signal("QuestionAdded", "operator", 1, "alice"))
     feed.apply(signal("QuestionResolved", "alice", 1, "operator", "answered"))
     await feed.fetch_changes()
-    assert bus.called == ["ListQuestions", "ListQuestions"]
+    assert bus.called == ["ListQuestions"] * 3
+    feed.apply(signal("ReminderAdded", "alice", 1))
+    feed.apply(signal("ReminderDue", "alice", 1, 2))
     await feed.fetch_changes()
-    assert len(bus.called) == 2
+    assert bus.called[3:] == ["ListReminders"]
+    await feed.fetch_changes()
+    assert len(bus.called) == 4
 
 
 async def test_a_flood_of_one_sender_hides_nobody_and_is_cut(

@@ -12,7 +12,7 @@ pytestmark = needs_chromium
 async def test_the_browser_that_decides_second_is_told_though_the_card_goes(
     page: Page, browser: Browser, log_in: LogIn, tmp_path: Path
 ) -> None:
-    page.hive.broker.ask("alice", "operator", "Where to deploy?", "staging", "production")
+    page.hive.broker.ask("alice", "operator", "Where to?", "left", "right", permission="1")
     page.hive.approvals.ask("carol", "to help alice")
     await log_in()
     async with (
