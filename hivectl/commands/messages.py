@@ -71,7 +71,24 @@ async def send(
     line = f"message {number} queued for {'all agents' if to == '*' else to}"
     if not urgent and any(hold.agent == to for hold in await hive.broker.list_holds()):
         line += f"; {to} is held: see `hivectl holds`"
-    output.show({"id": number}, [line])
+    output.show({"id": number}, [line + await _why_unread(hive, to)])
+
+
+async def _why_unread(hive: "Hive", to: str) -> str:
+    """Return why an agent does not read a message now; empty if it does, or that is not known."""
+    from wire.errors import HiveError
+    from wire.records.lifecycle import AgentState
+
+    reasons = {
+        AgentState.STOPPED: f"is stopped, and reads it after `hivectl start {to}`",
+        AgentState.FAILED: f"has failed, and reads it after `hivectl start {to}`",
+        AgentState.PAUSED: f"is paused, and reads it after `hivectl resume {to}`",
+    }
+    try:
+        state = AgentState(str(await hive.agents.call(to, lambda agent: agent.get("State"))))
+    except (HiveError, ValueError):
+        return ""  # the message is queued whether lifecycle answers or not
+    return f"; {to} {reasons[state]}" if state in reasons else ""
 
 
 @click.command()

@@ -18,7 +18,7 @@ from wire.errors import TABLE, Conflict, LimitExceeded
 from wire.fixtures import Connect
 from wire.interface import Interface, prop
 from wire.records.broker import MessageFilter, MessageState, SendOptions
-from wire.records.lifecycle import JobResult, Resources
+from wire.records.lifecycle import AgentState, JobResult, Resources
 from wire.types import Str
 
 
@@ -247,6 +247,21 @@ async def test_errors_of_send_have_their_codes(hive: FakeHive, hivectl: Hivectl)
 
 async def test_send_to_all_says_so(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("send", "*", "lunch")).out.endswith(" queued for all agents\n")
+
+
+@pytest.mark.parametrize(
+    ("state", "end"),
+    [
+        (AgentState.STOPPED, "is stopped, and reads it after `hivectl start alice`"),
+        (AgentState.FAILED, "has failed, and reads it after `hivectl start alice`"),
+        (AgentState.PAUSED, "is paused, and reads it after `hivectl resume alice`"),
+    ],
+)
+async def test_send_says_when_nobody_reads(
+    hive: FakeHive, hivectl: Hivectl, state: AgentState, end: str
+) -> None:
+    hive.lifecycle.agents["alice"].show(state=state)
+    assert (await hivectl("send", "alice", "x")).out.endswith(f" queued for alice; alice {end}\n")
 
 
 async def test_send_interrupts_when_it_is_urgent(hive: FakeHive, hivectl: Hivectl) -> None:

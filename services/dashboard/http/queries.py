@@ -7,8 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services import agentfile
 from services.dashboard.clients.costs import MAX_DAYS
+from services.dashboard.clients.history import MAX_ROWS
 from wire.errors import InvalidArgument
 from wire.records.approvals import DiffBase
+from wire.records.broker import MessageState
 from wire.records.ledger import EgressState
 
 MAX_NUMBER = 2**53 - 1
@@ -67,6 +69,21 @@ class FileQuery(Query):
     """The file of a configuration that a page wants."""
 
     path: str = Field(default=agentfile.NAME, min_length=1, max_length=2000)
+
+
+class HistoryQuery(Query):
+    """The page of messages that a page wants; times are microseconds since 1970."""
+
+    text: str = Field(default="", max_length=256)
+    sender: str | None = Field(default=None, alias="from", pattern=NAME)
+    to: str | None = Field(default=None, pattern=NAME)
+    kind: str | None = Field(default=None, pattern=NAME)
+    state: MessageState | None = None
+    since: int | None = Field(default=None, ge=0, le=MAX_NUMBER)
+    until: int | None = Field(default=None, ge=0, le=MAX_NUMBER)
+    before: int | None = Field(default=None, ge=0, le=MAX_NUMBER)
+    after: int | None = Field(default=None, ge=0, le=MAX_NUMBER)
+    limit: int = Field(default=MAX_ROWS, ge=1, le=MAX_ROWS)
 
 
 class LogQuery(Query):

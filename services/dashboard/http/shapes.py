@@ -148,6 +148,19 @@ class QuestionRow(Shape):
     resolved: int
     permission: bool
     rule: Text
+    own: bool
+
+
+class ReminderRow(Shape):
+    """A reminder that is pending, with the beginning of its body."""
+
+    id: int
+    owner: str
+    due: int
+    body: Text
+    length: int
+    file: str
+    created: int
 
 
 class NoticeRow(Shape):
@@ -229,6 +242,7 @@ class Tables(Shape):
     approvals: dict[str, ApprovalRow]
     messages: dict[str, MessageRow]
     questions: dict[str, QuestionRow]
+    reminders: dict[str, ReminderRow]
     notices: dict[str, NoticeRow]
 
 
@@ -412,6 +426,12 @@ class Messages(Shape):
     """The newest messages of an agent."""
 
     messages: list[MessageRow]
+
+
+class History(Messages):
+    """Messages that were looked for, oldest first, and whether there may be more."""
+
+    more: bool
 
 
 class Questions(Shape):
