@@ -47,7 +47,7 @@ async def test_the_operator_logs_in_approves_writes_and_logs_out(
     await browser.type("#compose-text", Keys.TAB, "six times seven?", Keys.ENTER)
     await browser.sees(".message .body", "six times seven?")
     assert (hive.broker.log[0].recipient, hive.broker.log[0].body) == ("alice", "six times seven?")
-    await browser.type("#compose-text", "hello", Keys.ENTER)
+    await browser.type("#compose-text", "@manager hello", Keys.ENTER)
     await browser.sees(".message .to", "manager")
     await browser.type("#compose-text", "@zed hello", Keys.ENTER)
     await browser.sees("#compose .error", "There is no agent zed.")
