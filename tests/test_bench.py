@@ -8,10 +8,12 @@ import pytest
 
 from bench import report
 from bench.__main__ import benches, main
+from bench.dashboard.__main__ import measured as dashboard
 from bench.gateway.__main__ import measured as gateway
 from bench.messages.driver import measure, measure_floors
 from bench.messages.measure import percentile
 from bench.report import Floor, Report
+from services.dashboard.tests.browser import needs_chromium
 
 STORED = sorted(report.RESULTS.glob("*.json"))
 
@@ -87,6 +89,14 @@ async def test_the_gateway_can_be_measured(tmp_path: Path) -> None:
     found = {one.what: one for one in (await gateway(tmp_path, quick=True)).figures}
     assert all(one.value > 0 for one in found.values() if not one.what.startswith(("added", "mem")))
     assert {"first byte, p50", "delay of a token, p99", "Reserve, p50"} <= found.keys()
+
+
+@pytest.mark.long
+@needs_chromium
+async def test_the_dashboard_can_be_measured(tmp_path: Path) -> None:
+    found = {one.what: one for one in (await dashboard(tmp_path, quick=True)).figures}
+    assert all(one.value > 0 for one in found.values() if "memory" not in one.what)
+    assert {"the state, p50", "an event to all clients, p99", "memory a client"} <= found.keys()
 
 
 def test_percentiles() -> None:

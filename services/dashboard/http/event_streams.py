@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import socket
+import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
@@ -21,6 +23,9 @@ WRITE_SECONDS = 20.0
 
 MAX_BATCH = 64 * 1024
 """Bytes written at once: a slow page holds no more memory than this, apart from the log."""
+
+MAX_UNSENT = 128 * 1024
+"""Bytes of a stream that the kernel keeps for the page; Linux doubles it for its own use."""
 
 FAILED = (
     "The dashboard could not read this agent's events. Run `journalctl -u hive-dashboard` to see "
@@ -75,12 +80,12 @@ class EventStreams:
             async with end:
                 self._open[end] = session
                 await response.prepare(request)
+                _bound_unsent(request)
                 await self._write_all(response, request.headers.get("Last-Event-ID", ""), tails)
         except* (TimeoutError, ConnectionError):
             # The page is too slow or closed, or its session has ended. Abort: a proper end of the
             # response would wait for a reader that does not read.
-            if request.transport is not None:
-                request.transport.abort()
+            _abort(request)
         finally:
             self._open.pop(end, None)
         return response
@@ -160,6 +165,24 @@ class EventStreams:
     async def _send(self, response: web.StreamResponse, data: bytes) -> None:
         async with asyncio.timeout(self._write_seconds):
             await response.write(data)
+
+
+def _bound_unsent(request: web.Request) -> None:
+    """Have the kernel hold few bytes for a page that reads slowly; its default is megabytes."""
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_UNSENT)
+
+
+def _abort(request: web.Request) -> None:
+    """End a connection, and drop what the page has not read.
+
+    Without SO_LINGER the kernel would keep that for minutes, for a page that reads nothing.
+    """
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        request.transport.abort()
 
 
 def _tail(agent: str, row: Row) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import select
 from typing import Any
 
 import aiohttp
@@ -439,5 +440,9 @@ async def test_a_page_that_does_not_read_is_disconnected(page: Page) -> None:
             page.dashboard.log.append({"x": "x" * 1_000_000})
             await asyncio.sleep(0)
     await page.streams.until_ended(1)
+    # The connection has ended though the page has not read the rest: the kernel keeps nothing.
+    end = select.poll()
+    end.register(writer.get_extra_info("socket").fileno(), 0)
+    assert await asyncio.to_thread(end.poll, 1000 * TIME_LIMIT)
     assert (await page.get("/api/session"))[0] == 200
     writer.close()
