@@ -5,16 +5,15 @@ from contextlib import suppress
 from aiohttp import WSMsgType, web
 
 from services.dashboard.clients.services import agent_path
+from services.dashboard.http.answers import HEADERS
 from services.dashboard.http.connection import TERMINALS
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.terminal import frames
 from services.dashboard.terminal.terminals import Terminals
 from wire.errors import AccessDenied, HiveError, InvalidArgument
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
-    "img-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'"
+POLICY = HEADERS["Content-Security-Policy"].replace(
+    "style-src 'self'", "style-src 'self' 'unsafe-inline'"
 )
 """The content security policy of the page with a terminal. Its library writes style sheets for the
 colours of cells; nothing of a container becomes one."""

@@ -36,11 +36,14 @@ class Part {
   failed = false;
   #part;
   #show;
+  #source;
   #state = "idle";
 
-  constructor(part, show) {
+  /** `source` returns the address and the key of the answer, if they change. */
+  constructor(part, show, source = () => [`${path}/${part}`, part]) {
     this.#part = part;
     this.#show = show;
+    this.#source = source;
   }
 
   async load() {
@@ -50,10 +53,14 @@ class Part {
     }
     this.#state = "loading";
     try {
-      this.value = (await get(`${path}/${this.#part}`))[this.#part];
-      this.failed = false;
-      showError(errorOf(this.#part));
-      this.#show(this.value);
+      const [address, key] = this.#source();
+      const value = (await get(address))[key];
+      if (address === this.#source()[0]) {
+        this.value = value;
+        this.failed = false;
+        showError(errorOf(this.#part));
+        this.#show(this.value);
+      }
     } catch (failure) {
       this.failed = true;
       showError(errorOf(this.#part), failure.message);
@@ -64,12 +71,19 @@ class Part {
   }
 }
 
+const whoseLog = section("whose-log"); // the host's journal, or the container's own
+const inside = `agent=${encodeURIComponent(name)}&inside=1`;
+
+function logSource() {
+  return whoseLog.value === "inside" ? [`/api/logs?${inside}`, "lines"] : [`${path}/logs`, "logs"];
+}
+
 const parts = {
   messages: new Part("messages", renderMessages),
   questions: new Part("questions", renderQuestions),
   deploys: new Part("deploys", renderDeploys),
   usage: new Part("usage", renderUsage),
-  logs: new Part("logs", renderLogs),
+  logs: new Part("logs", renderLogs, logSource),
   egress: new Part("egress", renderHosts),
   turns: new Part("turns", renderTurns),
   days: new Part("days", renderDays),
@@ -324,10 +338,18 @@ function renderUsage(usage) {
   here.querySelector(".empty").hidden = Object.keys(usage).length > 0;
 }
 
+// A line of the host's journal is a text; one of the container's own is a row.
+function logLine(line) {
+  if (line.cursor === undefined) return line;
+  const at = new Date(line.time / 1000).toISOString().replace(/\.\d+Z$/u, "Z");
+  const whose = textOf(line.identifier) ? line.identifier : line.unit;
+  return [`${at} `, ...[whose].flat(), ": ", ...[line.message].flat()];
+}
+
 function renderLogs(lines) {
   const box = section("logs").querySelector("pre");
   const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
-  putText(box, joined(lines, "\n"));
+  putText(box, joined(lines.map(logLine), "\n"));
   box.hidden = lines.length === 0;
   section("logs").querySelector(".empty").hidden = lines.length > 0;
   if (atEnd) box.scrollTop = box.scrollHeight;
@@ -372,6 +394,12 @@ makeTabs(document.querySelector("[role=tablist]"), (panel) => {
 });
 for (const part of ["usage", "logs", "egress"])
   section(part).querySelector(".refresh").addEventListener("click", () => load(part));
+whoseLog.addEventListener("change", () => {
+  section("all-logs").search = whoseLog.value === "inside" ? inside : `agent=${name}`;
+  renderLogs([]);
+  load("logs");
+});
+section("all-logs").href = `/logs?agent=${name}`;
 offerTerminal();
 guardPresses();
 mirror.connect();

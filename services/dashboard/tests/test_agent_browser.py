@@ -1,6 +1,9 @@
 """The page of one agent in a real browser."""
 
+from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.ui import Select
 
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
@@ -12,6 +15,10 @@ pytestmark = needs_chromium
 async def sees_log(browser: Browser, text: str) -> None:
     await browser.click("#tab-logs")
     await browser.sees("#logs pre", text)
+
+
+def choose_log(driver: WebDriver, source: str = "inside") -> None:
+    Select(driver.find_element(By.ID, "whose-log")).select_by_value(source)
 
 
 async def test_facts_messages_questions_and_buttons_are_live(
@@ -40,6 +47,15 @@ async def test_facts_messages_questions_and_buttons_are_live(
     await browser.sees("#deploys", "deployed/7 by manager")
     await browser.click("#tab-logs")
     await browser.sees("#logs pre", "alice line 149")
+    # The journal inside the container is asked of its harness, and away with it.
+    await browser.do(choose_log)
+    await browser.sees("#logs .error", "The harness of alice is away")
+    async with page.harness("alice") as harness:
+        harness.log("<b>ran</b>", identifier="cron")
+        await browser.click("#logs .refresh")
+        await browser.sees("#logs pre", "Z cron: <b>ran</b>")
+        await browser.do(lambda d: choose_log(d, "host"))
+        await browser.sees("#logs pre", "alice line 149")
     await browser.click("#tab-messages")
     await browser.sees(".flow .body", "six times seven?")
     await browser.sees("#questions", "Where to?")
