@@ -73,7 +73,7 @@ async def edit(
     no_wait: bool,
     timeout: float,
 ) -> None:
-    """Edit a file of the deployed configuration of an agent, and deploy the change.
+    """Edit the configuration of an agent, and deploy the change.
 
     Opens FILE, which is agent.toml unless you name another, in $VISUAL, $EDITOR or vi. When the
     editor ends, hivectl checks the file, shows the change, and asks before it deploys the change.

@@ -44,7 +44,9 @@ async def check_both(browser: Browser) -> None:
         await check(browser, rules)
 
 
-@pytest.mark.parametrize("name", ["", *pages.SECTIONS, "agents/alice"])
+@pytest.mark.parametrize(
+    "name", ["", *pages.SECTIONS, "agents/alice", "agents/alice/configuration"]
+)
 async def test_nothing_serious_is_found(
     page: Page, browser: Browser, log_in: LogIn, name: str
 ) -> None:
