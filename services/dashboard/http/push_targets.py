@@ -34,6 +34,11 @@ class _Target(kept.Kept):
     auth: str
     events: list[str]
 
+    @property
+    def values(self) -> tuple[str, str, str, str]:
+        """The session, and what the browser has said about itself."""
+        return self.session, self.endpoint, self.p256dh, self.auth
+
 
 class _Stored(kept.Kept):
     """The file; `key` is the private key, in base64url, and empty before its first use."""
@@ -113,18 +118,22 @@ class PushTargets:
         """
         self._check(endpoint, p256dh, auth)
         self.public_key()  # a target without a key could not be told anything
-        stored = self._stored
-        left = [one for one in stored.targets if session != one.session]
-        left = [one for one in left if endpoint != one.endpoint]
-        stored.last_id += 1
+        stored, values = self._stored, (session, endpoint, p256dh, auth)
+        wanted = [event for event in PUSHED if event in events]
+        known = next((one for one in stored.targets if one.endpoint == endpoint), None)
+        if known is not None and (known.values, known.events) == (values, wanted):
+            return  # each page says so when it opens
+        if known is None:
+            stored.last_id += 1
         made = _Target(
-            id=stored.last_id,
+            id=stored.last_id if known is None else known.id,
             session=session,
             endpoint=endpoint,
             p256dh=p256dh,
             auth=auth,
-            events=[event for event in PUSHED if event in events],
+            events=wanted,
         )
+        left = [one for one in stored.targets if one is not known and one.session != session]
         stored.targets = [*left, made][-MAX_TARGETS:]
         self._changed()
 

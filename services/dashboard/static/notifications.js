@@ -55,29 +55,32 @@ export function missing() {
  * @returns a sentence about what is missing, or an empty one
  */
 export async function choose(changes) {
-  const chosen = { ...choice(), ...changes };
-  if (chosen.on && (await Notification.requestPermission()) !== "granted") throw new Error(missing() || "You have not allowed notifications.");
-  localStorage.setItem(KEY, JSON.stringify(chosen));
-  return apply();
+  const kept = { ...choice(), ...changes };
+  if (kept.on && (await Notification.requestPermission()) !== "granted") throw new Error(missing() || "You have not allowed notifications.");
+  localStorage.setItem(KEY, JSON.stringify(kept));
+  const missed = await apply();
+  chosen.dispatchEvent(new Event("change"));
+  return missed;
 }
 
+const chosen = new EventTarget(); // tells this tab of a choice
 let pushes = false; // whether the worker gets notifications without a page
 
 /** Bring the worker and the dashboard up to the choice of this browser, for the session of now. */
 async function apply() {
-  const chosen = choice();
-  if (!chosen.on && !(await navigator.serviceWorker.getRegistration("/"))) return "";
+  const now = choice();
+  if (!now.on && !(await navigator.serviceWorker.getRegistration("/"))) return "";
   const registration = await navigator.serviceWorker.register(policy ? policy.createScriptURL(WORKER) : WORKER);
   await navigator.serviceWorker.ready;
   pushes = false;
-  if (!chosen.on) {
+  if (!now.on) {
     await caches.delete(SESSION);
     await (await registration.pushManager?.getSubscription())?.unsubscribe();
     await post("/api/push/remove");
     return "";
   }
   await (await caches.open(SESSION)).put("/", new Response(session()));
-  const events = eventsOf(chosen);
+  const events = eventsOf(now);
   if (events.length === 0) {
     await post("/api/push/remove");
     return "";
@@ -125,10 +128,18 @@ export function forgetSession() {
 /** Show what is new in a mirror, if this tab is the one that does so and nobody looks at it. */
 export class Notifier {
   #seen = null; // null: not loaded yet, so nothing is new
+  #isOn = false;
   #leads = false;
 
   constructor() {
-    if (!may("reviewer") || missing() || !choice().on) return;
+    this.#begin();
+    chosen.addEventListener("change", () => this.#begin());
+    addEventListener("storage", ({ key }) => key === KEY && this.#begin()); // another tab has chosen
+  }
+
+  #begin() {
+    if (this.#isOn || !may("reviewer") || missing() || !choice().on) return;
+    this.#isOn = true;
     apply().catch(() => {}); // the settings show failures
     // One tab at a time; the next one takes its place.
     navigator.locks.request("hyperhive-notifications", () => {
@@ -138,6 +149,7 @@ export class Notifier {
   }
 
   update(mirror) {
+    if (!this.#isOn) return;
     const items = [...found(mirror)];
     const before = this.#seen;
     this.#seen = new Set(items.map(tagOf));

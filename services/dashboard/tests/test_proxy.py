@@ -1,12 +1,15 @@
 """The proxy in front of the dashboard, and the users whom it names."""
 
 import asyncio
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from services.config import DashboardConfig
 from services.dashboard.http.failures import FREE, MAX_WAITING, WINDOW, Failures
 from services.dashboard.http.proxy import Proxy
+from services.dashboard.preview.entrance import Entrances
 from services.dashboard.tests.conftest import Page
 from services.errors import ConfigError
 
@@ -120,3 +123,19 @@ async def test_failed_logins_become_slower_and_nobody_is_locked_out(page: Page) 
         failing = asyncio.create_task(page.post("/login", {"token": "guessed"}))
     await page.log_in()  # a valid link is answered, whoever fails
     assert (await failing)[0] == 401
+
+
+async def test_other_hosts_are_cut_off_before_they_say_anything() -> None:
+    def make() -> asyncio.Protocol:
+        raise AssertionError("it was let in")
+
+    previews: Any = None
+    entrances = Entrances(make, previews, admits=lambda address: address != "127.0.0.1")
+    server = await asyncio.get_running_loop().create_server(entrances, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    with suppress(ConnectionError):
+        writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert await reader.read() == b""
+    assert not entrances.waiting
+    writer.close()
+    server.close()
