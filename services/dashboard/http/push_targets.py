@@ -119,7 +119,7 @@ class PushTargets:
         self._check(endpoint, p256dh, auth)
         self.public_key()  # a target without a key could not be told anything
         stored, values = self._stored, (session, endpoint, p256dh, auth)
-        wanted = [event for event in PUSHED if event in events]
+        wanted: list[str] = [event for event in PUSHED if event in events]
         known = next((one for one in stored.targets if one.endpoint == endpoint), None)
         if known is not None and (known.values, known.events) == (values, wanted):
             return  # each page says so when it opens
