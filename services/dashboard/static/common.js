@@ -73,12 +73,20 @@ export function openMirror(changed, options = {}) {
   return mirror;
 }
 
+// A part of the page whose service is away loses its colours at once: it has a box that says why, or another
+// part of the page has one (`data-depends`). A box with `data-apart` is about something beside the part.
 function renderServices(mirror) {
+  const { services } = mirror.tables;
+  const isAway = (name) => services[name]?.available === false;
+  for (const part of document.querySelectorAll("section:has(> .away), [data-depends]")) {
+    const boxes = [...part.children].filter((one) => one.matches(".away:not([data-apart])"));
+    const names = [part.dataset.depends, ...boxes.map((box) => box.dataset.service)];
+    part.classList.toggle("stale", names.some(isAway));
+  }
   for (const box of document.querySelectorAll(".away")) {
-    const service = mirror.tables.services[box.dataset.service];
+    const service = services[box.dataset.service];
     if (!service) continue;
     box.hidden = service.available;
-    box.closest("section").classList.toggle("stale", !service.available);
     if (service.available) continue;
     const again = el("button", { type: "button" }, "Try again");
     const reason = el("p");
