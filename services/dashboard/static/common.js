@@ -191,13 +191,16 @@ document.getElementById("logout").addEventListener("click", async () => {
 // Another tab has logged out.
 onSession((secret) => secret === null && leave(null, LEAVING.elsewhere));
 
-for (const section of document.querySelectorAll(".sections a"))
-  if (section.pathname === location.pathname) section.setAttribute("aria-current", "page");
-
 if (session()) checkRole().catch(() => {}); // the connection says what is wrong
 lead(location.hash);
 
+// On a phone, the sections are behind a button, which has the name of the present one.
 const menu = document.getElementById("menu");
+for (const section of document.querySelectorAll(".sections a")) {
+  if (section.pathname !== location.pathname) continue;
+  section.setAttribute("aria-current", "page");
+  setText(menu, section.textContent);
+}
 menu.addEventListener("click", () => {
   const isOpen = menu.parentElement.classList.toggle("open");
   menu.setAttribute("aria-expanded", String(isOpen));

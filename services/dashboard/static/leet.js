@@ -26,7 +26,7 @@ const SIGNS = {
   Drop: "✗",
   Dismiss: "✗",
   "Try again": "↻",
-  "Log out": "⏻",
+  "Log out": "→",
   "Cancel turn": "✗",
   Compact: "◐",
   "New session…": "✦",
