@@ -18,6 +18,8 @@ from wire.records.dashboard import Role
 
 pytestmark = needs_chromium
 
+SHOWS = "(element) => element.checkVisibility({ visibilityProperty: true })"
+
 HOST = "hive.localhost"
 """A name of the loopback: browsers have passkeys for names only."""
 
@@ -50,6 +52,16 @@ async def test_a_guest_sees_no_controls(page: Page, browser: Browser) -> None:
     await browser.sees("#login-role", "a guest: you may read")
     for section in ("sessions", "passkeys", "notifications"):
         await browser.until_hidden(f"#{section}")
+    page.hive.broker.ask("alice", "operator", "Where to?", "staging", "production")
+    page.hive.broker.arrive("alice", "operator", "forty-two")
+    page.hive.approvals.ask("carol", "to help alice")
+    await browser.open_live(page.url)
+    for text in ("Where to?", "forty-two", "to help alice"):
+        await browser.sees("main", text)
+    posting = (
+        "#compose, .pending button, .asked form, .asked button, .message button, tr .actions button"
+    )
+    assert await browser.value(f"[...document.querySelectorAll({posting!r})].filter({SHOWS})") == []
     assert await browser.value("window.violations") == []
 
 
