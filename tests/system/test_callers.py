@@ -17,6 +17,7 @@ SENT_BY = {
     "hive-agents": {"RecordTurn", "CheckEgress"},
     "hive-gateway": {"Reserve", "Settle", "Release", "ReportEgress", "CheckEgress", "LimitedUntil"},
     "hive-notify": {"ListEgress"},
+    "hive-assistant": {"Costs", "ListBudgets"},
     "hive-vacuum": {"Vacuum"},
 }
 """The methods that the bus lets the user of a service send."""

@@ -12,6 +12,7 @@ from services.config import DashboardConfig
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
 from services.dashboard.tests.shells import FakeShell, offered, real
+from services.dashboard.tests.test_accessibility import AXE, check_both
 
 pytestmark = needs_chromium
 
@@ -73,6 +74,8 @@ async def test_an_operator_works_in_a_shell(page: Page, browser: Browser, log_in
         assert await browser.value("document.activeElement.id") == "close"
         await browser.click("#close")
         await browser.sees("#error", "You have closed it.")
+        if AXE.exists():
+            await check_both(browser)
     assert await browser.value("window.violations") == []
 
 
