@@ -110,5 +110,5 @@ class Samples:
             return
         self._next[name] = now + self._sample_seconds
         usage = await self._measurements.usage(name)
-        if usage is not None and usage.memory is not None:
+        if usage is not None and usage.cpu is not None:
             self._state.put_sample(name, usage)

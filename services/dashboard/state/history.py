@@ -17,8 +17,8 @@ class Sample(NamedTuple):
     """In microseconds since 1970."""
     load: int
     """Percent of one processor."""
-    memory: int
-    """Bytes."""
+    memory: int | None
+    """Bytes; None if the host does not count them."""
 
 
 class History:
@@ -38,7 +38,7 @@ class History:
         # A container that was started again begins at 0.
         load = round(100 * (cpu - before) / (now - then)) if cpu >= before and now > then else 0
         samples = self._samples.setdefault(name, deque(maxlen=MAX_SAMPLES))
-        samples.append(Sample(now, load, usage.memory or 0))
+        samples.append(Sample(now, load, usage.memory))
 
     def drop(self, name: str) -> None:
         """Forget the samples of an agent."""
@@ -52,5 +52,5 @@ class History:
             "at": samples[-1].at,
             "since": samples[-2].at if len(samples) > 1 else 0,
             "load": [sample.load for sample in samples],
-            "memory": [sample.memory for sample in samples],
+            "memory": [sample.memory for sample in samples if sample.memory is not None],
         }

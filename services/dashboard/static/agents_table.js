@@ -305,7 +305,8 @@ function putContext(node, agent) {
 
 function putSample(row, agent, sample) {
   const [cpu, memory] = [row.querySelector(".load"), row.querySelector(".memory")];
-  for (const chart of [cpu, memory]) chart.toggleAttribute("hidden", !sample);
+  cpu.toggleAttribute("hidden", !sample);
+  memory.toggleAttribute("hidden", !sample?.memory.length); // some hosts do not count it
   if (!sample) return;
   const at = `as of ${time(sample.at)}`;
   putLine(cpu, sample.load, Math.max(100, ...sample.load), `Processor ${last(sample.load)} %, ${at}`);

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dashboard.state.event_log import EventLog
+from services.dashboard.state.history import History
 from services.dashboard.state.tables import Table, Tables
 from services.dashboard.tests.conftest import TIME_LIMIT
+from wire.records.lifecycle import Usage
 
 KEYS = st.sampled_from(["1", "2", "3"])
 CHANGES = st.lists(
@@ -104,3 +106,15 @@ def test_entries_are_in_order(count: int) -> None:
     for _ in range(count):
         log.append({})
     assert [entry.seq for entry in log.entries_after(0) or []] == list(range(1, count + 1))
+
+
+def test_the_load_is_the_average_between_two_samples() -> None:
+    clock = iter([0, 10_000_000, 30_000_000, 40_000_000])
+    history = History(lambda: next(clock))
+    for cpu, memory in ((1_000_000, 5), (6_000_000, 7), (16_000_000, None), (2_000_000, 9)):
+        history.add("alice", Usage(cpu=cpu, memory=memory))
+    row = history.row("alice")
+    # The first is not known, and the last is that of another run of the container.
+    assert row["load"] == [0, 50, 50, 0]
+    assert row["memory"] == [5, 7, 9], "a host that does not count memory shows none"
+    assert (row["since"], row["at"]) == (30_000_000, 40_000_000)
