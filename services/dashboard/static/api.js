@@ -7,6 +7,7 @@ import { tell } from "./told.js";
 export { sentenceOf };
 
 const CONFLICT = 409;
+const NOT_FOUND = 404;
 
 /** A request that the dashboard has refused; `name` is the error's name on the bus. */
 export class Refusal extends Error {
@@ -16,9 +17,9 @@ export class Refusal extends Error {
     this.name = name;
   }
 
-  /** Whether somebody else was faster, or the thing has changed meanwhile. */
-  get isConflict() {
-    return this.status === CONFLICT;
+  /** Whether somebody else was faster: the thing is decided, has changed, or is gone. */
+  get isLate() {
+    return this.status === CONFLICT || this.status === NOT_FOUND;
   }
 }
 
@@ -48,7 +49,7 @@ export async function decide(path, body = {}) {
   try {
     return await post(path, body);
   } catch (failure) {
-    if (failure.isConflict) tell(failure.message);
+    if (failure.isLate) tell(failure.message);
     throw failure;
   }
 }

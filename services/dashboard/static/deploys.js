@@ -1,6 +1,6 @@
 // The page of what was deployed when, and of the data that are kept of destroyed agents.
 
-import { get, post } from "./api.js";
+import { decide, get } from "./api.js";
 import { openMirror } from "./common.js";
 import { ask } from "./confirm.js";
 import { DeployList } from "./deploy_list.js";
@@ -85,7 +85,7 @@ function makeKept({ name, size, destroyed }) {
 async function act(name, verb, body) {
   showError(error);
   try {
-    await post(`/api/tombstones/${name}/${verb}`, body);
+    await decide(`/api/tombstones/${name}/${verb}`, body);
   } catch (failure) {
     // Somebody else may have done it meanwhile.
     showError(error, failure.message);

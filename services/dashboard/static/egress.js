@@ -1,6 +1,6 @@
 // Hosts that were refused to agents, with three answers; and the hosts that one agent has reached.
 
-import { post } from "./api.js";
+import { decide } from "./api.js";
 import { el, keyed, setText, showError } from "./dom.js";
 import { bytes, plural, putText, putTime, textOf } from "./text.js";
 
@@ -45,7 +45,7 @@ function makeRefused(entry) {
   const buttons = ANSWERS.map(({ answer, label }) => {
     const button = el("button", { type: "button", data: { answer } }, label);
     button.setAttribute("aria-label", `${label}: ${entry.rule} for ${entry.agent}`);
-    button.addEventListener("click", () => decide(entry, answer, buttons, error, said));
+    button.addEventListener("click", () => answerAbout(entry, answer, buttons, error, said));
     return button;
   });
   return el(
@@ -67,11 +67,11 @@ function updateRefused(item, entry) {
   putTime(item.querySelector("time"), entry.last);
 }
 
-async function decide({ agent, host, port }, answer, buttons, error, said) {
+async function answerAbout({ agent, host, port }, answer, buttons, error, said) {
   showError(error);
   for (const button of buttons) button.disabled = true;
   try {
-    const outcome = await post(`/api/agents/${encodeURIComponent(agent)}/egress`, { host, port, answer });
+    const outcome = await decide(`/api/agents/${encodeURIComponent(agent)}/egress`, { host, port, answer });
     setText(said, outcome.said);
     said.hidden = false;
   } catch (failure) {

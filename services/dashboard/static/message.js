@@ -1,6 +1,6 @@
 // One message as an item of a list, with its buttons.
 
-import { get, post } from "./api.js";
+import { decide, get } from "./api.js";
 import { el, setSentence, setText, showError } from "./dom.js";
 import { putMarkdown } from "./markdown.js";
 import { day, plural, putText, putTime, size, textOf, time } from "./text.js";
@@ -134,7 +134,7 @@ export class MessageItems {
     showError(this.#error);
     button.disabled = true;
     try {
-      await post(`/api/messages/${message.id}/${verb}`);
+      await decide(`/api/messages/${message.id}/${verb}`);
     } catch (failure) {
       showError(this.#error, failure.message);
     }

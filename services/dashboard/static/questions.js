@@ -3,7 +3,7 @@
 // Of two browsers that answer one question, the first one wins. The other one is told, and so is whoever
 // was writing when a question ended otherwise: no answer is lost without a word.
 
-import { decide, get, post } from "./api.js";
+import { decide, get } from "./api.js";
 import { ask } from "./confirm.js";
 import { makeCountdown } from "./countdown.js";
 import { el, keyed, setText, showError } from "./dom.js";
@@ -106,7 +106,7 @@ function makeCancel(question, item) {
       return;
     const error = item.querySelector(".answering .error");
     try {
-      await post(`/api/questions/${question.id}/cancel`);
+      await decide(`/api/questions/${question.id}/cancel`);
     } catch (failure) {
       if (error) showError(error, failure.message);
     }

@@ -1,6 +1,6 @@
 // The reminders that are pending: messages that agents and the operator get later.
 
-import { get, post } from "./api.js";
+import { decide, get } from "./api.js";
 import { ask } from "./confirm.js";
 import { makeCountdown } from "./countdown.js";
 import { el, keyed, showError } from "./dom.js";
@@ -28,7 +28,7 @@ function makeReminder(reminder, error) {
     if (!(await ask(title, `${reminder.owner} will not get it.`, { verb: "Cancel reminder" }))) return;
     showError(error);
     try {
-      await post(`/api/reminders/${reminder.id}/cancel`);
+      await decide(`/api/reminders/${reminder.id}/cancel`);
     } catch (failure) {
       showError(error, failure.message);
     }

@@ -3,7 +3,7 @@
 import { cancelTurn, change, setBudget, unhold } from "./agent_actions.js";
 import { ActionErrors } from "./agent_controls.js";
 import { needOf, turnWords } from "./agent_order.js";
-import { post } from "./api.js";
+import { decide } from "./api.js";
 import { renderApprovals } from "./approvals.js";
 import { exhausted } from "./budgets.js";
 import { el, keyed, setText, showError } from "./dom.js";
@@ -241,7 +241,7 @@ async function settle(message, verb, button, error) {
   showError(error);
   button.disabled = true;
   try {
-    await post(`/api/messages/${message.id}/${verb}`);
+    await decide(`/api/messages/${message.id}/${verb}`);
   } catch (failure) {
     showError(error, failure.message);
     button.disabled = false;
