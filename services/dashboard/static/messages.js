@@ -111,7 +111,8 @@ async function search() {
   }
   isSearching = false;
   renderFlow();
-  if (!seek()) flow.toEnd();
+  if (section("messages").hidden) scrollTo(0, 0);
+  else if (!seek()) flow.toEnd();
 }
 
 /** Show the message that the address names; one that is not here is shown in its thread. */

@@ -75,8 +75,9 @@ export class StickyEnd {
   }
 
   #settle() {
+    if (!this.#scroller.checkVisibility()) return;
     const box = this.#box();
-    // On a phone, the list that has no scroller is followed by the message box, and by nothing else.
+    // On a phone, the overview scrolls as a whole, and the flow is a part of it.
     if (this.#pages && !this.#scroller.closest("main.flowing")) {
       this.#pill.hidden = true;
       return;
