@@ -15,6 +15,7 @@ from services.lifecycle.backends.layout import Layout
 from services.lifecycle.files.nofollow import Directory, read_below, remove_below
 from services.lifecycle.host.build_output import Tell, followed
 from services.lifecycle.host.journal import Journal
+from services.lifecycle.host.log_reader import LogReader
 from services.lifecycle.host.systemd import Systemd
 from wire import names
 from wire.errors import Conflict, HiveError
@@ -37,6 +38,7 @@ class Builds:
     def __init__(self, systemd: Systemd, journal: Journal, layout: Layout) -> None:
         self._systemd = systemd
         self._journal = journal
+        self._output = LogReader()
         self._layout = layout
         self._read: dict[str, tuple[str, AgentFile]] = {}
 
@@ -92,7 +94,7 @@ class Builds:
             await self._systemd.stop(unit, BUILD_TIMEOUT)
         await self._systemd.reset_failed(unit)
         try:
-            async with followed(unit, tell):
+            async with followed(unit, tell, self._output):
                 await self._systemd.start(unit, BUILD_TIMEOUT)
         except Conflict:
             raise Conflict(await self._failure(spec)) from None

@@ -1,4 +1,4 @@
-"""The output of a unit while it runs, from the host's journal."""
+"""The output of a build while it runs, from the host's journal."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
-from wire.text.escaping import prose
+from services.lifecycle.host.log_reader import LogReader, Selection
+from wire.errors import HiveError
+from wire.records.lifecycle import LogEntry
 
 log = logging.getLogger(__name__)
 
@@ -15,18 +17,22 @@ Tell = Callable[[list[str]], None]
 """Is called with further lines of an output, oldest first."""
 
 PATIENCE: Final = 1.0
-"""Seconds. Most builds end earlier, and need no journalctl."""
+"""Seconds. Most builds end earlier, and their output is not read."""
 PACE: Final = 0.25
 """The seconds between two readings: each becomes one signal."""
+MAX_LINES: Final = 200
+"""The most lines of one reading."""
 MAX_LINE: Final = 500
 """The most characters of one line; the rest is cut off."""
-_CHUNK: Final = 2**16
+_MANAGER: Final = 1
+"""The pid of systemd, which says that the unit starts."""
 
 
 @contextlib.asynccontextmanager
-async def followed(unit: str, tell: Tell) -> AsyncIterator[None]:
+async def followed(unit: str, tell: Tell, reader: LogReader) -> AsyncIterator[None]:
     """Call `tell` with what the processes of `unit` write to the journal, within the context."""
-    task = asyncio.create_task(_follow(unit, time.time(), tell), name=f"follow-{unit}")
+    since = time.time_ns() // 1000
+    task = asyncio.create_task(_follow(unit, since, tell, reader), name=f"follow-{unit}")
     try:
         yield
     finally:
@@ -34,46 +40,24 @@ async def followed(unit: str, tell: Tell) -> AsyncIterator[None]:
         await asyncio.wait((task,))
 
 
-async def _follow(unit: str, since: float, tell: Tell) -> None:
+async def _follow(unit: str, since: int, tell: Tell, reader: LogReader) -> None:
     # Most builds have ended by then, and this task with them.
     await asyncio.sleep(PATIENCE)
+    wanted = Selection(units=(unit,))
     try:
-        await read_lines(command(unit, since), tell)
-    except OSError as error:
+        found = await reader.newest(wanted, MAX_LINES)
+        _tell([entry for entry in found if entry.time >= since], tell)
+        while True:
+            cursor = found[-1].cursor if found else None
+            if later := await reader.after(wanted, MAX_LINES, cursor, wait=True):
+                found = later
+                _tell(found, tell)
+            # What is printed meanwhile becomes one signal, not one for each line.
+            await asyncio.sleep(PACE)
+    except HiveError as error:
         log.warning("cannot follow the output of %s: %s", unit, error)
 
 
-def command(unit: str, since: float) -> list[str]:
-    """Return the command that prints the messages of a unit's processes, and goes on with new ones.
-
-    journald itself adds the field that is matched: nobody can forge it.
-    """
-    return [
-        *("journalctl", "--quiet", "--follow", "--no-tail", "--output=cat", "--system"),
-        *(f"--since=@{since:.0f}", f"_SYSTEMD_UNIT={unit}"),
-    ]
-
-
-async def read_lines(arguments: Sequence[str], tell: Tell) -> None:
-    """Call `tell` with the lines that a program prints; end the program when cancelled."""
-    program = await asyncio.create_subprocess_exec(
-        *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
-    )
-    stdout = program.stdout
-    begun = b""
-    try:
-        while stdout and (chunk := await stdout.read(_CHUNK)):
-            *lines, begun = (begun + chunk).split(b"\n")
-            if lines:
-                tell([_shown(line) for line in lines])
-            begun = begun[:_CHUNK]
-            # What is printed meanwhile becomes one signal, not one for each line.
-            await asyncio.sleep(PACE)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            program.kill()
-        await program.wait()
-
-
-def _shown(line: bytes) -> str:
-    return prose(line.decode(errors="replace")[:MAX_LINE], one_line=True)
+def _tell(entries: Sequence[LogEntry], tell: Tell) -> None:
+    if lines := [entry.message[:MAX_LINE] for entry in entries if entry.pid != _MANAGER]:
+        tell(lines)

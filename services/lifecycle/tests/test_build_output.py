@@ -1,13 +1,52 @@
-"""The output of builds while they run, from a program in the place of journalctl."""
+"""The output of builds while they run, from a journal that tests write."""
 
 import asyncio
-import os
-import sys
+import time
 
 import pytest
 
 from services.lifecycle.host import build_output
-from services.lifecycle.host.build_output import command, followed, read_lines
+from services.lifecycle.host.build_output import followed
+from services.lifecycle.host.log_reader import LogReader, Selection
+from wire.errors import Unavailable
+from wire.records.lifecycle import LogEntry
+
+UNIT = "hive-build@alice.service"
+
+
+class FakeReader(LogReader):
+    """A journal of entries; it says who asks for which."""
+
+    def __init__(self) -> None:
+        self.entries: list[LogEntry] = []
+        self.asked: list[Selection] = []
+        self.broken = False
+        self.failed = asyncio.Event()
+        self._newer = asyncio.Event()
+
+    def write(self, message: str, *, pid: int = 7, at: int = 0) -> None:
+        when = at or time.time_ns() // 1000
+        number = len(self.entries)
+        self.entries.append(LogEntry(str(number), when, 6, UNIT, "hive-build", pid, message))
+        self._newer.set()
+
+    async def newest(
+        self, wanted: Selection, lines: int, before: str | None = None
+    ) -> list[LogEntry]:
+        self.asked.append(wanted)
+        if self.broken:
+            self.failed.set()
+            raise Unavailable("The journal cannot be read: no.")
+        return self.entries[-lines:]
+
+    async def after(
+        self, wanted: Selection, lines: int, cursor: str | None, *, wait: bool
+    ) -> list[LogEntry]:
+        first = int(cursor) + 1 if cursor else 0
+        while not self.entries[first:]:
+            self._newer.clear()
+            await self._newer.wait()
+        return self.entries[first : first + lines]
 
 
 class Told:
@@ -28,57 +67,44 @@ class Told:
                 await self._newer.wait()
 
 
-def printing(code: str) -> list[str]:
-    return [sys.executable, "-Ic", f"import sys, time, os\nsay = sys.stdout.write\n{code}"]
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Follow each build at once."""
+    monkeypatch.setattr(build_output, "PATIENCE", 0.01)
+    monkeypatch.setattr(build_output, "PACE", 0.0)
 
 
-async def test_lines_come_while_the_program_runs_and_it_ends_with_the_wait() -> None:
-    told = Told()
-    program = printing("say(f'{os.getpid()}\\none\\n'); sys.stdout.flush(); time.sleep(600)")
-    task = asyncio.create_task(read_lines(program, told))
-    await told.until("one")
-    task.cancel()
-    await asyncio.wait((task,))
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(told.lines[0]), 0)
+@pytest.mark.usefixtures("at_once")
+async def test_the_lines_of_this_build_come_while_it_runs() -> None:
+    reader, told = FakeReader(), Told()
+    reader.write("an earlier build", at=1)
+    async with followed(UNIT, told, reader):
+        reader.write("Starting hive-build@alice.service", pid=1)
+        reader.write("Get:1 jq")
+        await told.until("Get:1 jq")
+        reader.write("Get:2 " + "x" * 700)
+        reader.write("Unpacking jq")
+        await told.until("Unpacking jq")
+    reader.write("after the end")
+    await asyncio.sleep(0)
+    assert [line[:12] for line in told.lines] == ["Get:1 jq", "Get:2 xxxxxx", "Unpacking jq"]
+    assert max(map(len, told.lines)) == build_output.MAX_LINE
+    assert reader.asked == [Selection(units=(UNIT,))]
 
 
-async def test_what_a_build_prints_does_nothing_to_a_terminal_or_a_page() -> None:
-    told = Told()
-    written = r"\xff\x1b[2J" + "a" * 700
-    await read_lines(printing(f"sys.stdout.buffer.write(b'{written}\\nno end')"), told)
-    [line] = told.lines
-    assert line.startswith("\ufffd<U+001B>[2Jaaa")
-    assert line.isprintable()
-    assert len(line) < 600
-
-
-async def test_a_build_that_ends_soon_needs_no_journalctl(monkeypatch: pytest.MonkeyPatch) -> None:
-    told, asked = Told(), []
-    monkeypatch.setattr(build_output, "command", lambda *wanted: asked.append(wanted))
-    async with followed("hive-build@alice.service", told):
+async def test_the_output_of_a_build_that_ends_soon_is_not_read() -> None:
+    reader, told = FakeReader(), Told()
+    async with followed(UNIT, told, reader):
         await asyncio.sleep(0)
-    assert (asked, told.lines) == ([], [])
+    assert (reader.asked, told.lines) == ([], [])
 
 
-async def test_a_build_that_takes_longer_is_followed_from_its_beginning(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.usefixtures("at_once")
+async def test_a_host_whose_journal_cannot_be_read_still_builds(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    told = Told()
-    monkeypatch.setattr(build_output, "PATIENCE", 0.0)
-    monkeypatch.setattr(build_output, "command", lambda unit, since: printing(f"say('{unit}\\n')"))
-    async with followed("hive-build@alice.service", told):
-        await told.until("hive-build@alice.service")
-
-
-async def test_a_host_without_journalctl_still_builds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_output, "PATIENCE", 0.0)
-    monkeypatch.setattr(build_output, "command", lambda unit, since: ["/nonexistent"])
-    async with followed("hive-build@alice.service", Told()):
-        await asyncio.sleep(0.05)
-
-
-def test_only_the_processes_of_the_unit_are_read() -> None:
-    wanted = command("hive-build@alice.service", 12.3)
-    assert "_SYSTEMD_UNIT=hive-build@alice.service" in wanted
-    assert "--since=@12" in wanted
+    reader = FakeReader()
+    reader.broken = True
+    async with asyncio.timeout(20), followed(UNIT, Told(), reader):
+        await reader.failed.wait()
+    assert "cannot follow the output of hive-build@alice.service" in caplog.text
