@@ -25,6 +25,7 @@ const buttons = [find(".review"), find(".save"), find(".save-now")];
 let path = "agent.toml";
 let file = null; // what is deployed, as it was fetched
 let isEditing = false;
+let shown = 0; // the newest deployed request when the file was fetched last
 let load = 0; // the number of the current load; the answer to an older one is not used
 
 const checked = new Checked(box, find(".complaint"), () => path);
@@ -33,19 +34,27 @@ list.agent = name;
 const mirror = openMirror(changed);
 
 function changed(tables) {
-  if (file === null || tables.size > 1) fetchFile();
+  // A request is `deployed` when the repositories say so, which is later than lifecycle does.
+  const isNew = tables.has("approvals") && latest() !== shown;
+  shown = latest();
+  if (file === null || tables.size > 1 || isNew) fetchFile();
   else if (tables.has("agents")) noteDeployed();
   if (tables.has("approvals")) list.load();
   else if (tables.has("agents")) list.render();
   if (tables.has("approvals")) renderReplaced();
 }
 
-// What runs is another commit than the one that is shown or edited.
+// The request that was deployed last, as far as the mirror knows it.
+const latest = () =>
+  mirror
+    .rows("approvals")
+    .filter((one) => one.agent === name && one.state === "deployed")
+    .reduce((last, { id }) => Math.max(last, id), 0);
+
+// What runs is another commit than the one that is edited.
 function noteDeployed() {
   const commit = mirror.tables.agents[name]?.deployed_commit;
-  const isOutdated = Boolean(file && commit && commit !== file.commit);
-  if (isOutdated && !isEditing) fetchFile();
-  find(".outdated").hidden = !isOutdated || !isEditing;
+  find(".outdated").hidden = !(isEditing && file && commit && commit !== file.commit);
 }
 
 async function fetchFile() {

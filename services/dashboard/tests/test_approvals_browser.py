@@ -215,6 +215,11 @@ async def test_a_configuration_is_edited_shown_as_a_diff_and_deployed(
     await browser.sees(
         "#configuration .said", "Request 9 deploys it when the agent's turn is over."
     )
+    # Lifecycle runs the commit before the repositories say so; the page waits for these.
+    page.hive.agents["alice"].show(deployed_commit="c" * 40)
+    approvals.settle(approvals.ask("alice", "Think harder", "apply"), "deployed", "")
+    await browser.sees(".reading .lines", 'model = "big"')
+    await browser.sees("#configuration .commit", "cccccccccccc")
     [saved] = approvals.saved
     assert saved == ("alice", "agent.toml", 'model = "big"\n#', "Think harder", False)
 
