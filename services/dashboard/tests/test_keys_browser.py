@@ -1,7 +1,10 @@
 """The keyboard, the palette of commands and the themes, in a real browser."""
 
+from collections.abc import Callable
+
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
@@ -109,3 +112,46 @@ async def test_a_phone_has_the_sections_in_a_menu(
     await browser.sees("#sections", "Network")
     await browser.click("#sections a[href='/network']")
     await browser.sees("#hosts-title", "Connections")
+
+
+async def tab_to(browser: Browser, css: str) -> None:
+    """Press Tab until an element that fits has the focus."""
+    for _ in range(60):
+        await keys(browser, Keys.TAB)
+        if await browser.value(f"document.activeElement.matches({css!r})"):
+            return
+    raise AssertionError(f"Tab does not lead to {css}")
+
+
+async def enter_until(browser: Browser, holds: Callable[[WebDriver], object]) -> None:
+    """Press Enter until it counts: a control that has just moved takes no press."""
+
+    def pressed(d: WebDriver) -> object:
+        if not d.find_elements("css selector", "[data-moved]") and not holds(d):
+            ActionChains(d).send_keys(Keys.ENTER).perform()
+        return holds(d)
+
+    await browser.until(pressed)
+
+
+async def test_what_waits_is_done_with_the_keyboard_alone(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    page.hive.approvals.ask("carol", "A new agent")
+    page.hive.broker.ask("alice", "operator", "What is the name of the release?")
+    await log_in()
+    await browser.settle()
+    await keys(browser, "w")
+    await tab_to(browser, ".pending button.primary")
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert await browser.value(outline) == "solid"
+    await enter_until(browser, lambda _: page.hive.approvals.calls)
+    await browser.settle()
+    await keys(browser, "w")
+    await tab_to(browser, ".asked :is(textarea, input[type=text])")
+    await keys(browser, "Hyperion")
+    await tab_to(browser, ".asked button.primary")
+    await enter_until(browser, lambda _: page.hive.broker.questions[0].answer == ["Hyperion"])
+    await keys(browser, "/", "@bob hello", Keys.ENTER)
+    await browser.until(lambda _: page.hive.broker.log)
+    assert (page.hive.broker.log[0].recipient, page.hive.broker.log[0].body) == ("bob", "hello")
