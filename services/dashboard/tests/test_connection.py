@@ -92,7 +92,7 @@ HEADS: dict[str, tuple[bytes, int]] = {
     "a whole address": (get(f"http://{SECRET}/login"), 400),
     "a third word": (get(f"/login {SECRET}"), 400),
     "no path": (get("*"), 400),
-    "an unknown path": (get(f"/{SECRET}"), 401),
+    "an unknown path": (get(f"/api/{SECRET}"), 401),
     "small letters": (get("/login").replace(b"GET", b"get"), 400),
     "an unknown method": (get("/login").replace(b"GET", SECRET.upper().encode()), 400),
     "an unknown version": (get("/login").replace(b"1.1", b"2.0"), 400),
