@@ -85,7 +85,7 @@ def test_a_shell_gets_keys_and_the_size_of_the_window() -> None:
         connection.sendall(size(40, 132) + text("stty size\n"))
         until(connection, "40 132")
         # Ctrl-C reaches the program in the foreground.
-        connection.sendall(text("echo 'it ''runs'; sleep 60\n"))
+        connection.sendall(text("sh -c 'echo it $0; exec sleep 60' runs\n"))
         until(connection, "it runs")
         connection.sendall(text("\x03"))
         until(connection, "$ ")
