@@ -116,6 +116,25 @@ def test_one_that_is_urgent_interrupts_it_and_nothing_is_lost(dora: Hive) -> Non
     assert wait_for_inbox(dora, "I slept for 7 seconds")["from"] == "dora"
 
 
+def test_what_a_build_prints_is_told_while_it_runs(dora: Hive) -> None:
+    rule = "type='signal',interface='org.hyperhive.Job1',member='Output'"
+    told, unit = "/run/told-output", "told-output.service"
+    monitor = ("busctl", "--json=short", "monitor", "--match", rule)
+    log = f"--property=StandardOutput=file:{told}"
+    dora.run("systemd-run", "--quiet", f"--unit={unit}", log, *monitor)
+    try:
+        slow = "ExecStartPre=/bin/sh -c 'echo it takes a while; sleep 4'"
+        with drop_in(dora, BUILD, slow):
+            answer = probe(dora, "deploy", "dora", commit(dora, greeting("slow")), "now")
+        assert (answer["result"], greets(dora)) == ("done", "slow")
+        lines = dora.run("cat", told).stdout
+    finally:
+        dora.run("systemctl", "stop", unit)
+        dora.run("rm", told)
+    assert "dora: building the configuration at" in lines
+    assert "it takes a while" in lines
+
+
 def test_what_cannot_be_built_changes_nothing_and_says_why(dora: Hive) -> None:
     before = leader(dora, "dora"), deployed(dora)
     broken = commit(dora, "modle = 'm'\n")
