@@ -129,6 +129,7 @@ function renderCharts() {
 }
 
 function renderTable(here, key, rows) {
+  here.hidden = rows.length === 0;
   const sorted = [...rows].sort((a, b) => b.cost - a.cost);
   const most = Math.max(...sorted.map(({ cost }) => cost), 0);
   const number = (text) => el("td", { className: "number" }, text);
@@ -155,11 +156,10 @@ function renderTable(here, key, rows) {
     text ? el("th", { scope: "col", className: index ? "number" : "" }, text) : el("td"),
   );
   const table = el("table", {}, el("thead", {}, el("tr", {}, ...titles)), el("tbody", {}, ...lines));
-  const scroller = el("div", { className: "wide-table", tabIndex: 0, hidden: rows.length === 0 }, table);
+  const scroller = el("div", { className: "wide-table", tabIndex: 0 }, table);
   scroller.setAttribute("role", "region");
   scroller.setAttribute("aria-label", `Costs by ${key}`);
-  const empty = el("p", { className: "empty", hidden: rows.length > 0 }, "Nothing in these days.");
-  here.replaceChildren(here.querySelector("h2"), scroller, empty);
+  here.replaceChildren(here.querySelector("h2"), scroller);
 }
 
 function renderBudgets() {

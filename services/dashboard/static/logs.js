@@ -94,7 +94,10 @@ async function restart() {
     box.querySelector(".empty").hidden = lines.length > 0;
     toEnd();
   } catch (failure) {
-    if (number === load) goAway(failure.message);
+    if (number !== load) return;
+    list.replaceChildren(); // the lines of another source would stand there
+    older.hidden = true;
+    goAway(failure.message);
     return;
   }
   if (form.follow.checked) follow();

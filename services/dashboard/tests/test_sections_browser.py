@@ -34,7 +34,8 @@ async def test_the_page_of_costs(page: Page, browser: Browser, log_in: LogIn) ->
     # Live: a limit that ends, and what an agent spends.
     page.hive.ledger.limit(ProviderLimit("default", updated=NOW))
     await browser.sees("#limits", "not limited")
-    page.hive.ledger.settle("alice", "claude-test", ended=NOW * 2, cost=0)
+    page.hive.ledger.settle("alice", "claude-test", cost=2_500_000)
+    await browser.sees("#sums .totals", "$2.50")
     # The filters are those that the ledger is asked for.
     page.hive.ledger.asked.clear()
     await choose(browser, "[name=agent] [value=alice]")
@@ -124,8 +125,12 @@ async def test_the_journal_inside_a_container_is_shown_and_followed(
 ) -> None:
     page.hive.agents["alice"].become("stopped")
     await log_in()
-    await browser.open_live(f"{page.url}/logs?agent=alice&inside=1")
+    page.hive.lifecycle.write("of the host")
+    await browser.open_live(f"{page.url}/logs?agent=alice")
+    await browser.sees(".log-lines", "of the host")
+    await choose(browser, "[name=unit] [value=inside]")
     await browser.sees(".logs > section > .error", "harness of alice is away")
+    await browser.until_count(".log-lines li", 0)  # no lines of another source
     async with page.harness("alice") as harness:
         harness.log("Reached target hive-container.target", unit="init.scope", pid=1)
         harness.log("forged \u202egnp", priority=2, cursor="s=1;i=2")
