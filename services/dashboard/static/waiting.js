@@ -176,6 +176,8 @@ export class Waiting {
   #renderMessages(id, messages) {
     const here = part(id);
     const error = here.querySelector(".error");
+    // An error is about a message that waits: it goes with the message.
+    if (!error.hidden && !messages.some((message) => String(message.id) === error.dataset.message)) showError(error);
     keyed(
       here.querySelector("ul"),
       messages.slice(0, MAX_SHOWN),
@@ -239,6 +241,7 @@ function reasonOf(agent) {
 
 async function settle(message, verb, button, error) {
   showError(error);
+  error.dataset.message = message.id;
   button.disabled = true;
   try {
     await decide(`/api/messages/${message.id}/${verb}`);
