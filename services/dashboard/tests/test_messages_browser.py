@@ -275,6 +275,8 @@ async def test_the_page_of_messages_finds_and_does_what_the_operator_wants(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
     broker = page.hive.broker
+    await log_in()
+    await browser.open(f"{page.url}/settings")
     old = [broker.add("alice", "bob", f"old {n}") for n in range(700)]
     for number in old:
         broker.log[number - 1] = broker.log[number - 1]._replace(state=MessageState.ACKNOWLEDGED)
@@ -286,7 +288,6 @@ async def test_the_page_of_messages_finds_and_does_what_the_operator_wants(
     await page.log_in()
     await page.post("/api/services/broker/refresh")  # the messages before the first are not told
     await page.until(lambda tables: len(tables["messages"]) == 500)
-    await log_in()
     await browser.open_live(f"{page.url}/messages")
     await browser.sees(".flow > li:last-child", "lost")
     await browser.sees("[data-view=inbox]", "Inbox (2)")
