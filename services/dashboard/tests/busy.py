@@ -36,6 +36,7 @@ def fill(hive: FakeHive, lifecycle: Bus, agents: int = 8) -> None:
         name = f"agent{number}"
         hive.agents[name] = agent = FakeAgent(name, STATES[number % len(STATES)])
         lifecycle.export(names.agent_path(name), agent)
+    hive.ledger.record("alice", 1_200_000, model="claude-opus-4-5", tools={"Bash": 3}, tool_calls=3)
     _messages(hive)
     _costs(hive)
     _hosts(hive)

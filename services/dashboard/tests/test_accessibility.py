@@ -45,7 +45,8 @@ async def check_both(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", *pages.SECTIONS, "agents/alice", "agents/alice/configuration"]
+    "name",
+    ["", *pages.SECTIONS, "agents/alice", "agents/alice/configuration", "agents/alice/turns/1"],
 )
 async def test_nothing_serious_is_found(
     page: Page, browser: Browser, log_in: LogIn, name: str
@@ -62,6 +63,9 @@ async def test_nothing_serious_is_found(
     assert await browser.overflow() <= 0
 
 
-async def test_nothing_serious_is_found_before_the_login(page: Page, browser: Browser) -> None:
-    await browser.open(f"{page.url}/login")
+@pytest.mark.parametrize("name", ["login", "no-such-page"])
+async def test_nothing_serious_is_found_before_the_login(
+    page: Page, browser: Browser, name: str
+) -> None:
+    await browser.open(f"{page.url}/{name}")
     await check_both(browser)
