@@ -40,6 +40,10 @@ function entries() {
       action: () => location.assign(href),
     })),
     ...added,
+    ...agents.map((name) => ({
+      label: `Configuration of ${name}`,
+      action: () => location.assign(`/agents/${encodeURIComponent(name)}/configuration`),
+    })),
     ...(may("operator") ? agents.flatMap((name) => actionsOn(states[name])) : []),
     ...Object.entries(THEMES).map(([name, label]) => ({ label: `Theme: ${label}`, action: () => setTheme(name) })),
     {

@@ -9,6 +9,7 @@ from services.dashboard.tests.conftest import LogIn, Page
 from services.dashboard.tests.fakes import NOW, FakeJob
 from wire import names
 from wire.records.approvals import ApprovalState, Deploy
+from wire.records.dashboard import Role
 from wire.records.lifecycle import Tombstone
 
 pytestmark = needs_chromium
@@ -267,3 +268,32 @@ async def test_a_wrong_body_does_nothing(page: Page, path: str) -> None:
     status, _ = await page.post(path, {"name": "dave"})
     assert status in (400, 404)
     assert page.hive.lifecycle.orders == []
+
+
+async def test_a_guest_reads_and_a_reviewer_approves_and_no_more(
+    page: Page, browser: Browser
+) -> None:
+    approvals = page.hive.approvals
+    approvals.settle(approvals.ask("bob", "Long ago", "apply"), "deployed", "")
+    approvals.ask("alice", "more", "apply")
+    shown = (
+        "[...document.querySelectorAll('main :is(button, input, textarea)')]"
+        ".filter((one) => one.checkVisibility()).map((one) => one.textContent)"
+    )
+    bases = ["Deployed", "Last approved", "Previous revision"]
+    for role, wanted in (
+        (Role.GUEST, bases),
+        (Role.REVIEWER, [*bases, "Approve", "Approve now", "Deny…"]),
+    ):
+        await browser.open(await page.link(role))
+        await browser.click("#with-link button")
+        await browser.sees("#link", "Live")
+        await browser.open_live(f"{page.url}/approvals")
+        await browser.sees(".pending .diff", "a new line")
+        await browser.sees(".settled", "Long ago")
+        assert await browser.value(shown) == wanted, role
+        await browser.open_live(f"{page.url}/agents/alice/configuration")
+        await browser.sees(".reading .lines", "small")
+        assert await browser.value(shown) == []
+        await browser.click("#logout")
+        await browser.sees("#how", "hivectl login-link")
