@@ -276,6 +276,8 @@ class FakeBroker(Interface, name=names.BROKER):
 
     @method(allow=OPERATOR)
     async def Cancel(self, id: UInt64) -> None:
+        if not 0 < id <= len(self.questions):
+            raise NotFound(f"There is no question {id}.")
         self.cancel(id)
 
     def cancel(self, number: int) -> None:
@@ -645,6 +647,8 @@ class FakeApprovals(Interface, name=names.APPROVALS):
 
     @method(allow=OPERATOR)
     async def CompareFile(self, agent: Str, path: Str, text: Str) -> Change:
+        if path not in self.configs:
+            raise NotFound(f"There is no file {path}.")
         if text == self.configs[path]:
             raise Conflict(f"{path} of {agent} is deployed as it is: there is no change.")
         lines = difflib.unified_diff(
