@@ -70,6 +70,9 @@ export class Waiting {
     this.#changed.clear();
     const changed = (...names) => names.some((name) => tables.has(name));
     if (changed("questions", "services")) renderQuestions(mirror);
+    // The message flow says why.
+    for (const id of ["questions", "dead", "unread"])
+      part(id).classList.toggle("stale", mirror.tables.services.broker?.available !== true);
     if (changed("egress", "services")) renderRefused(mirror, part("refused"));
     if (changed("approvals", "agents", "jobs", "output", "services")) {
       renderApprovals(mirror);
