@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.lifecycle.host.log_reader import MAX_WAITING, LogReader, Reader, Selection
-from wire.errors import InvalidArgument, LimitExceeded
+from wire.errors import InvalidArgument, LimitExceeded, Unavailable
 
 NOW = datetime(2030, 1, 31, 8, 0, 1, tzinfo=UTC)
 ALL = Selection(units=["a.service"])
@@ -144,5 +144,8 @@ async def test_only_some_calls_wait_at_once() -> None:
 async def test_the_real_journal_is_read_and_waited_for() -> None:
     reader = LogReader(wait_seconds=0.3)
     wanted = Selection(units=["no-such-unit.service"], slices=["no-such.slice"])
-    assert await reader.newest(wanted, 5) == []
-    assert await reader.after(wanted, 5, None, wait=True) == []
+    try:
+        assert await reader.newest(wanted, 5) == []
+        assert await reader.after(wanted, 5, None, wait=True) == []
+    except Unavailable:
+        pytest.skip("this machine has no journal")
