@@ -84,7 +84,7 @@ async def test_what_is_built_has_a_live_log_and_what_is_decided_its_diff_and_a_w
     job.print("Get:1 jq", HOSTILE)
     await browser.sees(".working .log", "Get:1 jq")
     await browser.sees(".working .log", "U+202Etxt.exe")
-    order = "[...document.querySelectorAll('#approvals h3')].map((title) => title.textContent)"
+    order = "[...document.querySelectorAll('#approvals > h3')].map((title) => title.textContent)"
     assert await browser.value(order) == ["In progress", "Decided"]
     lifecycle.JobRemoved(2, names.job_path(2), "alice", "deploy", "failed", "no jq")
     approvals.settle(61, "failed", "No package jq.\nE: no jq")
