@@ -3,6 +3,7 @@
 
 import { get, post } from "./api.js";
 import { may, session } from "./session.js";
+import { workerAddress } from "./worker_address.js";
 
 const KEY = "hyperhive-notifications";
 const SESSION = "hyperhive-session"; // the cache of the session for worker.js
@@ -20,14 +21,6 @@ export const GROUPS = {
 };
 
 const EVENTS = { "container-crash": "crash", "budget-warning": "budget", "budget-exhausted": "budget" };
-
-// The content security policy allows scripts of this origin only, and no other policy.
-const policy = globalThis.trustedTypes?.createPolicy("hyperhive-notifications", {
-  createScriptURL(address) {
-    if (address === WORKER) return address;
-    throw new TypeError(`${address} is not the worker of notifications.`);
-  },
-});
 
 /** Return the choice of this browser: `on`, `muted`, and the names of the groups. */
 export function choice() {
@@ -70,7 +63,7 @@ let pushes = false; // whether the worker gets notifications without a page
 async function apply() {
   const now = choice();
   if (!now.on && !(await navigator.serviceWorker.getRegistration("/"))) return "";
-  const registration = await navigator.serviceWorker.register(policy ? policy.createScriptURL(WORKER) : WORKER);
+  const registration = await navigator.serviceWorker.register(workerAddress(WORKER));
   await navigator.serviceWorker.ready;
   pushes = false;
   if (!now.on) {
