@@ -224,11 +224,13 @@ async def test_on_a_phone_the_page_is_as_wide_as_the_screen_and_ends_with_the_me
         page.hive.broker.arrive("alice", "operator", f"message {number}\nand more")
     await browser.resize(360, 800)
     await log_in()
-    await browser.sees(".message:last-child .body", "message 59")
-    await browser.do(lambda d: d.execute_script("window.scrollTo(0, 1e6)"))
-    assert await browser.overflow() == 0
+    await browser.until_count(".flow > .message", 60)
+    # Messages that come near the screen are laid out then, and change the height of the page.
     end = "document.getElementById('compose').getBoundingClientRect().bottom"
-    assert abs(await browser.value(f"{end} - window.innerHeight")) < 2
+    script = f"window.scrollTo(0, 1e6); return Math.abs({end} - window.innerHeight) < 2"
+    await browser.until(lambda d: d.execute_script(script))
+    await browser.sees(".message:last-child .body", "message 59")
+    assert await browser.overflow() == 0
 
 
 async def test_a_long_message_is_folded_and_fetched_when_it_is_unfolded(
