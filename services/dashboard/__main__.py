@@ -120,7 +120,10 @@ class DashboardService(unit.Service):
         caller = ExplainingCaller(bus)
         sessions, streams = Sessions(state / "logins.json"), EventStreams(self.log)
         names_, tickets = PreviewNames(config.preview_domain), Tickets(sessions.seconds_left)
-        self._previews = previews = Previews(names_, tickets, connect, Reasons(tables.rows))
+        self._proxy = proxy = proxy or Proxy(config)
+        self._previews = previews = Previews(
+            names_, tickets, connect, Reasons(tables.rows), proxy.headers
+        )
 
         targets = PushTargets(
             state / "push.json", config.push_services, lambda key: sessions.find(key) is not None
@@ -142,7 +145,6 @@ class DashboardService(unit.Service):
         sessions.on_end = end
         actions = OperatorActions(caller, self._feeds)
         self._harnesses = harnesses = Harnesses(web_)
-        self._proxy = proxy = proxy or Proxy(config)
         access = AccessControl(
             sessions, listener.getsockname()[0], config.allowed_hosts, metrics_token, proxy
         )

@@ -68,5 +68,6 @@ def agent_path(name: str) -> str:
         NotFound: `name` is not a valid agent name.
     """
     if not names.AGENT_NAME.fullmatch(name):
-        raise no_such_agent(name)
+        # The name may be of a link of another site: no words of it become the dashboard's.
+        raise NotFound("There is no agent of this name.")
     return names.agent_path(name)

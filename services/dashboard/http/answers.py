@@ -50,11 +50,14 @@ def page_refusal(status: int, sentence: str, name: str = "AccessDenied") -> web.
     return web.Response(text=body, status=status, content_type="text/html", charset="utf-8")
 
 
-async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add the security headers to an answer; for `on_response_prepare`.
 
+    The connection of a refused web socket is closed: `Connection` looks at nothing after its head.
     An answer that has a header already keeps it: a file to save has a stricter policy.
     """
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.popall("Server", None)
+    if "Upgrade" in request.headers and not isinstance(response, web.WebSocketResponse):
+        response.force_close()

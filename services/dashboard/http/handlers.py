@@ -172,8 +172,7 @@ class Handlers:
         """
         agent_path(request.match_info["name"])
         page = self._file("agent.html")
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            page.body = self._files["agent.html"].replace(b"<main ", b"<main data-linked ", 1)
+        page.body = pages.marked_if_linked(request, self._files["agent.html"])
         return page
 
     async def turn_page(self, request: web.Request) -> web.Response:

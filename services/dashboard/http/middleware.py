@@ -2,7 +2,9 @@
 
 import hmac
 import logging
+import re
 from collections.abc import Awaitable, Callable, Collection
+from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -28,6 +30,9 @@ LOCALHOST = "localhost"
 """A name of two addresses. Another program may listen on the one that the dashboard does not use,
 and its page would have the same origin. So the dashboard redirects to its own address."""
 
+_PLAIN: Final = re.compile(r"/[A-Za-z0-9/_-]{0,40}")
+"""The addresses that a sentence names: they have no room for words."""
+
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -47,7 +52,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         if error.status < 400:
             raise
         if _opens_page(request) and error.status == 404:
-            return refuse(404, f"There is no page at {request.path[:100]}.", "NotFound")
+            return refuse(404, _no_page(request.path), "NotFound")
         return refuse(error.status, f"{error.reason}: {request.method} {request.path}", "NotFound")
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
@@ -160,7 +165,8 @@ class AccessControl:
         wanted = self._metrics_token
         if wanted is None or scheme.lower() != "bearer":
             return False
-        return hmac.compare_digest(token.strip().encode(), wanted.encode())
+        sent = token.strip().encode(errors="surrogateescape")
+        return hmac.compare_digest(sent, wanted.encode())
 
     def login(self, request: web.Request) -> Login | None:
         """Return the valid session that the request carries.
@@ -196,6 +202,14 @@ def _is_open(request: web.Request) -> bool:
     # The path of a terminal has a ticket, which is the right to open it.
     is_file = is_page(request.path) or request.path.startswith(("/static/", REFUSED, TERMINALS))
     return is_file and request.method in ("GET", "HEAD")
+
+
+def _no_page(path: str) -> str:
+    """Return the sentence for an unknown address.
+
+    Any site may link to one, so no words of it become the dashboard's.
+    """
+    return f"There is no page at {path if _PLAIN.fullmatch(path) else 'this address'}."
 
 
 def _opens_page(request: web.Request) -> bool:

@@ -6,6 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
+from aiohttp import web
+
 SECTIONS: Final[tuple[str, ...]] = (
     "approvals",
     "cost",
@@ -92,6 +94,13 @@ def error(sentence: str) -> str:
     parts = [escape(part) for part in sentence.split("`")]
     shown = "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))
     return _ERROR.replace("SENTENCE", shown)
+
+
+def marked_if_linked(request: web.Request, page: bytes) -> bytes:
+    """Return a page, which knows whether another site has led to it."""
+    if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
+        return page
+    return page.replace(b"<main", b"<main data-linked", 1)
 
 
 def _version(files: dict[str, bytes]) -> str:

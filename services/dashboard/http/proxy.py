@@ -70,7 +70,8 @@ class Proxy:
         header = self._config.user_header
         if header is None or not self._trusts(request):
             return ""
-        return request.headers.get(header, "").strip()
+        user = request.headers.get(header, "").strip()
+        return user if user.isprintable() else ""
 
     def role(self, user: str) -> Role | None:
         """Return the role of a user, if the user may use the dashboard."""
@@ -85,12 +86,14 @@ class Proxy:
         for named in reversed(request.headers.get(FORWARDED, "").split(",")):
             if not self.admits(last):
                 break
-            last = named.strip()[:64] or last
+            found = named.strip()[:64]
+            last = found if found and found.isascii() and found.isprintable() else last
         return last
 
     def _trusts(self, request: web.Request) -> bool:
         sent = request.headers.get(TOKEN_HEADER, "")
-        if self._token is not None and not hmac.compare_digest(sent.encode(), self._token.encode()):
+        given = sent.encode(errors="surrogateescape")
+        if self._token is not None and not hmac.compare_digest(given, self._token.encode()):
             return False
         return self.admits(request.remote or "")
 

@@ -42,7 +42,8 @@ def needed(method: str, route: str, *, upgrade: bool = False) -> Role:
         upgrade: whether the request opens a connection that carries more than the answer.
     """
     reads = method in ("GET", "HEAD") and not upgrade
-    return NEEDED.get((method, route), Role.GUEST if reads else Role.OPERATOR)
+    asked = "GET" if method == "HEAD" else method
+    return NEEDED.get((asked, route), Role.GUEST if reads else Role.OPERATOR)
 
 
 def covers(role: Role, wanted: Role) -> bool:

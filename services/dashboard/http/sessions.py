@@ -21,6 +21,8 @@ TOKEN_SECONDS = 15 * 60
 SESSION_SECONDS = 30 * 24 * 3600
 MAX_TOKENS = 64
 MAX_SESSIONS = 256
+MAX_OF_USER: Final = 16
+"""The sessions of one passkey, or of one user whom the proxy names; the oldest makes way."""
 USED_SECONDS: Final = 600.0
 """A use of a session is written to the file when the last one that was written is so old."""
 
@@ -157,6 +159,7 @@ class Sessions:
             passkey: the id of the passkey.
         """
         secret, now, stored = secrets.token_urlsafe(32), self._now(), self._stored
+        self._make_way(way, name, passkey)
         stored.last_id += 1
         stored.sessions[digest(secret)] = Login(
             id=stored.last_id,
@@ -175,6 +178,16 @@ class Sessions:
             self._remove(min(stored.sessions, key=lambda key: stored.sessions[key].expires))
         self._write()
         return secret
+
+    def _make_way(self, way: Way, name: str, passkey: str) -> None:
+        """End the oldest sessions of who logs in again and again, so that others keep theirs."""
+        if way is Way.LINK:
+            return  # the operator has made each link
+        own = (way, passkey or name)
+        sessions = self._stored.sessions
+        found = [key for key, one in sessions.items() if (one.way, one.passkey or one.name) == own]
+        for key in sorted(found, key=lambda key: sessions[key].began)[: 1 - MAX_OF_USER]:
+            self._remove(key)
 
     def find(self, key: str) -> Login | None:
         """Return the session with a key, if it is valid."""

@@ -8,6 +8,7 @@ from services.dashboard.clients.services import agent_path
 from services.dashboard.http.answers import HEADERS
 from services.dashboard.http.connection import TERMINALS
 from services.dashboard.http.middleware import AccessControl
+from services.dashboard.http.pages import marked_if_linked
 from services.dashboard.terminal import frames
 from services.dashboard.terminal.terminals import Terminals
 from wire.errors import AccessDenied, HiveError, InvalidArgument
@@ -44,10 +45,13 @@ class TerminalHandlers:
         ]
 
     async def page(self, request: web.Request) -> web.Response:
-        """Serve the page of a terminal; its script opens the terminal."""
+        """Serve the page of a terminal; its script opens the terminal.
+
+        When another site has led to it, the operator's press opens the terminal.
+        """
         agent_path(request.match_info["name"])
         return web.Response(
-            body=self._html,
+            body=marked_if_linked(request, self._html),
             content_type="text/html",
             charset="utf-8",
             headers={"Content-Security-Policy": POLICY},

@@ -94,13 +94,16 @@ def cookies(head: Head, name: str) -> list[str]:
     return [value for key, value in _cookies(head) if key == name]
 
 
-def to_program(head: Head, own_cookie: str) -> bytes:
-    """Return a request as the program gets it, without the cookie of the preview."""
-    kept = [
-        (name, value)
-        for name, value in head.headers
-        if name.lower() not in _NOT_THEIRS | {b"cookie"}
-    ]
+def to_program(head: Head, own_cookie: str, of_proxy: frozenset[bytes] = frozenset()) -> bytes:
+    """Return a request as the program gets it.
+
+    Args:
+        head: the request of the browser.
+        own_cookie: the name of the cookie of the preview, which is left out.
+        of_proxy: the names, in lower case, of headers that a proxy adds for the dashboard alone.
+    """
+    left_out = _NOT_THEIRS | of_proxy | {b"cookie"}
+    kept = [(name, value) for name, value in head.headers if name.lower() not in left_out]
     cookies = "; ".join(f"{key}={value}" for key, value in _cookies(head) if key != own_cookie)
     if cookies:
         kept.append((b"Cookie", cookies.encode("latin-1")))

@@ -61,12 +61,28 @@ class Previews:
     idle_seconds = IDLE_SECONDS
 
     def __init__(
-        self, names: PreviewNames, tickets: Tickets, connect: Connect, reasons: Reasons
+        self,
+        names: PreviewNames,
+        tickets: Tickets,
+        connect: Connect,
+        reasons: Reasons,
+        of_proxy: frozenset[bytes] = frozenset(),
     ) -> None:
+        """Serve previews.
+
+        Args:
+            names: the host names of previews.
+            tickets: the rights to open them.
+            connect: connects to a port of an agent.
+            reasons: knows why a port shows nothing.
+            of_proxy: the headers that a proxy adds for the dashboard alone. One of them may be the
+                token by which the dashboard knows the proxy: no program gets it.
+        """
         self.names = names
         self._tickets = tickets
         self._connect = connect
         self._reasons = reasons
+        self._of_proxy = of_proxy
         self._connections: set[asyncio.Task[None]] = set()
         self._open: dict[asyncio.Task[None], str] = {}
         """The connections that reach programs, and the sessions of the dashboard of each."""
@@ -202,7 +218,7 @@ class Previews:
         alive = _Alive(limit, self.answer_seconds)
         try:
             async with limit:
-                ours.write(heads.to_program(head, COOKIE))
+                ours.write(heads.to_program(head, COOKIE, self._of_proxy))
                 sending = asyncio.create_task(_copy(reader, ours, alive))
                 await self._receive(place, theirs, writer, alive)
         except TimeoutError:

@@ -79,6 +79,11 @@ class Session {
     this.#terminal.options.theme = theme();
   }
 
+  /** Open none until the reader presses the button. */
+  wait() {
+    this.#ended("Another site has led to this page. “Open another” opens the terminal.");
+  }
+
   /** Open a terminal in place of the one that has ended. */
   async open() {
     showError(error);
@@ -174,7 +179,9 @@ try {
   const session = new Session(Terminal, FitAddon);
   again.addEventListener("click", () => session.open());
   close.addEventListener("click", () => session.close());
-  await session.open();
+  // Another site must not decide when a shell runs, and where the next keys go.
+  if ("linked" in document.querySelector("main").dataset) session.wait();
+  else await session.open();
 } catch {
   show("lost", "Closed");
   close.hidden = true;

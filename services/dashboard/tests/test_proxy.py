@@ -12,7 +12,8 @@ from services.dashboard.http.failures import FREE, MAX_WAITING, WINDOW, Failures
 from services.dashboard.http.proxy import Proxy
 from services.dashboard.preview.addresses import PreviewNames
 from services.dashboard.preview.entrance import Entrances
-from services.dashboard.tests.conftest import Page
+from services.dashboard.tests.conftest import TIME_LIMIT, Page
+from services.dashboard.tests.test_preview import Program, enter, get, send, serving
 from services.errors import ConfigError
 
 TOKEN = "a token"
@@ -150,3 +151,50 @@ async def test_other_hosts_are_cut_off_before_they_say_anything() -> None:
         server.close()
         assert not entrances.waiting
     assert len(let_in) == 1
+
+
+async def test_a_program_of_an_agent_gets_nothing_of_the_proxy(page: Page) -> None:
+    program = Program()
+    headers = ADA | {"Remote-User": "bob"}
+    session = (await page.post("/login/proxy", **headers))[1]["session"]
+    page.http.headers.update(headers | {"Hyperhive-Session": session})
+    async with serving(program, page.agents / "alice"):
+        cookie = await enter(page)
+        sent = {"Hyperhive_Proxy": TOKEN, "REMOTE_USER": "bob", "X_Forwarded_For": "192.0.2.7"}
+        assert (await send(page, get("/", cookie, **sent))).startswith(b"HTTP/1.1 200 ")
+    [request] = program.got
+    assert request.count(b"\r\n") == 4, request
+    assert TOKEN.encode() not in request
+
+
+async def test_names_that_are_no_text_spoil_nothing(page: Page) -> None:
+    """The file of logins takes text only: with anything else, nobody logs in any more."""
+    port = int(page.url.rpartition(":")[2])
+    token = (await page.token()).encode()
+    for headers in (
+        b"Hyperhive-Proxy: \xff\r\nRemote-User: bob\r\n",
+        b"Hyperhive-Proxy: a token\r\nRemote-User: \xff\r\n",
+        b"Hyperhive-Proxy: a token\r\nX-Forwarded-For: \xff\xfe\r\n",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        body = b'{"token": "%b"}' % token
+        writer.write(
+            b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\n"
+            b"Content-Type: application/json\r\nConnection: close\r\n%b"
+            b"Content-Length: %d\r\n\r\n%b" % (headers, len(body), body)
+        )
+        async with asyncio.timeout(TIME_LIMIT):
+            answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 200 "), answer
+        token = (await page.token()).encode()
+    await page.log_in()
+
+
+async def test_any_user_must_have_a_name_of_text(config: DashboardConfig) -> None:
+    proxy = Proxy(config.model_copy(update={"users": {"*": "guest"}}), TOKEN)
+    for name, user in (("ada", "ada"), ("\udcff", ""), ("a\tb", ""), ("é", "é")):
+        request: Any = SimpleNamespace(
+            headers={"Remote-User": name, "Hyperhive-Proxy": TOKEN}, remote="127.0.0.1"
+        )
+        assert proxy.user(request) == user

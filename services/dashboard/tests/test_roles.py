@@ -110,3 +110,9 @@ async def test_logging_in_answers_the_role_and_a_link_is_for_one(page: Page) -> 
     status, answer = await page.post("/login", {"token": token})
     assert (status, answer["role"]) == (200, "guest")
     assert isinstance(answer["session"], str)
+
+
+def test_head_needs_what_get_needs() -> None:
+    for method, path in NEEDED:
+        if method == "GET":
+            assert needed("HEAD", path) is needed("GET", path)

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from services.dashboard.http.sessions import (
+    MAX_OF_USER,
+    MAX_SESSIONS,
     SESSION_SECONDS,
     TOKEN_SECONDS,
     USED_SECONDS,
@@ -148,3 +150,17 @@ def test_sessions_say_where_they_are_from_and_when_they_were_used(path: Path, cl
     sessions.end_of_passkey("p")
     assert ended == [digest(secret), digest(other)]
     assert not Sessions(path, clock).rows()
+
+
+def test_one_user_pushes_out_no_others(path: Path, clock: Clock) -> None:
+    sessions = Sessions(path, clock)
+    link = sessions.redeem(sessions.create_token())
+    assert link is not None
+    bob = sessions.begin(Role.GUEST, Way.PROXY, Origin(), name="bob")
+    clock.now += 1
+    for _ in range(MAX_SESSIONS):
+        last = sessions.begin(Role.GUEST, Way.PROXY, Origin(), name="ada")
+        sessions.begin(Role.GUEST, Way.PASSKEY, Origin(), name="ada", passkey="x")
+    for secret in (link, bob, last):
+        assert sessions.find(digest(secret)) is not None
+    assert len(sessions.rows()) == 2 + 2 * MAX_OF_USER

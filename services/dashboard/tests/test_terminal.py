@@ -186,3 +186,9 @@ class TestOff:
         status, answer = await page.post("/api/agents/alice/terminal")
         assert (status, "terminal = true" in answer["error"]) == (403, True)
         assert (await page.get("/api/agents/alice/terminal"))[1] == {"offered": False}
+
+
+async def test_a_page_that_another_site_has_led_to_opens_none_by_itself(page: Page) -> None:
+    for site, linked in (("none", False), ("same-origin", False), ("cross-site", True)):
+        _, text = await page.get("/agents/alice/terminal", **{"Sec-Fetch-Site": site})
+        assert ("<main data-linked" in text) is linked

@@ -107,3 +107,16 @@ async def test_a_hostile_shell_only_draws(page: Page, browser: Browser, log_in: 
         assert shell.sizes == sizes
         await asyncio.sleep(0)
     assert await browser.value("window.violations") == []
+
+
+async def test_another_site_opens_no_terminal(page: Page, browser: Browser, log_in: LogIn) -> None:
+    await log_in()
+    shell = FakeShell()
+    async with offered(page.agents / "alice", shell.serve):
+        lure = f"data:text/html,<a id=lure href='{page.url}/agents/alice/terminal'>Look</a>"
+        await browser.open(lure)
+        await browser.press("#lure")
+        await browser.sees("#error", "Another site has led to this page.")
+        assert shell.writer is None
+        await browser.click("#again")
+        await browser.sees("#state", "Live")
