@@ -23,13 +23,13 @@ ROLES = ["operator", "reviewer", "guest"]
     type=click.Choice(ROLES),
     default=ROLES[0],
     show_default=True,
-    help="The role of whoever opens the link.",
+    help="The role of the person who opens the link.",
 )
 @hive_command
 async def login_link(hive: "Hive", output: Output, role: str) -> None:
     """Print a link that logs you in to the dashboard.
 
-    The link works once, within 15 minutes. The login is valid for 30 days. An `operator` may do
+    The link works once, within 15 minutes. The session is valid for 30 days. An `operator` may do
     everything. A `reviewer` may answer questions and requests, and approve and deny, but not change
     the hive otherwise. A `guest` may read everything, and do nothing.
     """
@@ -43,10 +43,11 @@ async def login_link(hive: "Hive", output: Output, role: str) -> None:
 @json_option
 @click.pass_context
 def sessions(context: click.Context, as_json: bool) -> None:
-    """List the logins to the dashboard, the last used first.
+    """List the sessions of the dashboard, the last used first.
 
-    The address is that of the browser, or that of a proxy or a tunnel through which the browser
-    reaches the dashboard. The last use is right within ten minutes.
+    A session is a browser that is logged in. The address is that of the browser, or that of a proxy
+    or a tunnel through which the browser reaches the dashboard. The last use is accurate to ten
+    minutes.
     """
     if context.invoked_subcommand is None:
         _list_sessions(as_json=as_json)  # type: ignore[call-arg]  # hive_command takes it away
@@ -76,7 +77,7 @@ async def _list_sessions(hive: "Hive", output: Output) -> None:
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, type=record_id)
 @hive_command
 async def revoke(hive: "Hive", output: Output, ids: tuple[int, ...]) -> None:
-    """End logins: their browsers see nothing more, at once."""
+    """End sessions: their browsers are logged out at once."""
     for number in ids:
         await hive.dashboard.revoke_session(number)
     output.show(

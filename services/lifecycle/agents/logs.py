@@ -14,6 +14,8 @@ MAX_LOG_LINES: Final = 200
 
 SERVICES: Final = (
     *names.SERVICE_UNITS.values(),
+    "hive-assistant.service",
+    "hive-assistant.socket",
     "hive-canfilter.service",
     "hive-dashboard.socket",
     "hive-lifecycle.socket",
