@@ -35,7 +35,7 @@ async def test_the_page_of_costs(page: Page, browser: Browser, log_in: LogIn) ->
     page.hive.ledger.limit(ProviderLimit("default", updated=NOW))
     await browser.sees("#limits", "not limited")
     page.hive.ledger.settle("alice", "claude-test", cost=2_500_000)
-    await browser.sees("#sums .totals", "$2.50")
+    await browser.sees("#sums .totals", "$3.70")  # with the turn that is recorded
     # The filters are those that the ledger is asked for.
     page.hive.ledger.asked.clear()
     await choose(browser, "[name=agent] [value=alice]")
