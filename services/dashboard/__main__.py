@@ -149,7 +149,9 @@ class DashboardService(unit.Service):
             sessions, listener.getsockname()[0], config.allowed_hosts, metrics_token, proxy
         )
         passkeys = Passkeys(state / "passkeys.json")
-        self._logs = LogHandlers(HostLogs(caller), ContainerLogs(harnesses), access, streams)
+        tails = AgentTails(harnesses, tables, self.log)
+        container_logs = ContainerLogs(harnesses, tails.require)
+        self._logs = LogHandlers(HostLogs(caller), container_logs, access, streams)
         handlers = Handlers(
             access,
             LoginHandlers(access, sessions, passkeys, Failures()),
@@ -162,7 +164,7 @@ class DashboardService(unit.Service):
             AgentHandlers(
                 harnesses,
                 AgentTurns(harnesses, caller),
-                AgentTails(harnesses, tables, self.log),
+                tails,
                 actions,
             ),
             ControlHandlers(AgentControl(caller)),

@@ -1,6 +1,6 @@
 """Lines of the host's journal about the hive, and of the journals inside containers."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final
 
@@ -47,13 +47,16 @@ class HostLogs:
 class ContainerLogs:
     """The journal inside a container, as its harness tells it. Its methods are as of HostLogs."""
 
-    def __init__(self, harnesses: Harnesses) -> None:
+    def __init__(self, harnesses: Harnesses, require: Callable[[str], None]) -> None:
+        """Ask `harnesses`; `require` raises NotFound for an agent that does not exist."""
         self._harnesses = harnesses
+        self._require = require
 
     async def page(self, wanted: LogFilter) -> list[Row]:
         """Return lines, oldest first."""
         agent = wanted.agent or ""
         agent_path(agent)
+        self._require(agent)
         return await self._harnesses.journal(
             agent, LINES, wanted.priority, wanted.text, wanted.before or ""
         )
@@ -62,6 +65,7 @@ class ContainerLogs:
         """Yield the lines that come after `wanted.after`."""
         agent, pace = wanted.agent or "", Pace()
         agent_path(agent)
+        self._require(agent)
         lines = self._harnesses.follow_journal(agent, wanted.after or "", wanted.priority)
         async with aclosing(lines):
             async for line in lines:
