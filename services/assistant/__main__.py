@@ -66,7 +66,7 @@ class AssistantService(unit.Service):
         self._server = _Server(
             uvicorn.Config(
                 web.Application(tokens, self._manager, self._idle),
-                http="h11",
+                http=web.Connection,
                 ws="none",
                 lifespan="off",
                 access_log=False,

@@ -7,7 +7,8 @@ from typing import Final
 
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from services.assistant.rights import Client, Tokens
 from services.assistant.server import CLIENT
@@ -17,6 +18,11 @@ MAX_BODY: Final = 8 * 1024 * 1024
 """Bytes of a request: the longest message that the broker takes, however JSON escapes it."""
 MAX_REQUESTS: Final = 64
 """Requests at once."""
+HEAD_SECONDS: Final = 10.0
+"""The time in which a connection must send the head of its first request. Anybody on this host can
+connect, and a connection that is open takes a file descriptor."""
+BODY_SECONDS: Final = 30.0
+"""The time without a part of a body after which its request is given up."""
 
 _REFUSED: Final = (
     "Send a token in the header `Authorization: Bearer TOKEN`. `hivectl assistant create NAME` "
@@ -72,6 +78,24 @@ class Idle:
         self._timer = loop.call_later(self._seconds, self._over.set)
 
 
+class Connection(H11Protocol):
+    """A connection, which is ended when no request comes."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request, and not for ever."""
+        super().connection_made(transport)
+        self._limit = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._limit.cancel()
+        super().connection_lost(exc)
+
+    def _give_up(self) -> None:
+        if self.cycle is None:
+            self.transport.abort()
+
+
 class Application:
     """Hands the requests of known clients to the MCP server."""
 
@@ -90,11 +114,14 @@ class Application:
                 await _refuse(send, 404, f"There is nothing here; the path is {PATH}.")
             elif client is None:
                 await _refuse(send, 401, _REFUSED)
+            elif scope["method"] != "POST":
+                # A stream would never tell anything: each request stands alone.
+                await _refuse(send, 405, "Send requests of MCP with POST.")
             elif self._idle.running > MAX_REQUESTS:
                 await _refuse(send, 503, "Too many requests run: try again.")
             else:
                 scope[CLIENT] = client
-                await self._served(scope, receive, send)
+                await self._served(scope, _impatient(receive), send)
 
     def _client(self, scope: Scope) -> Client | None:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -102,6 +129,25 @@ class Application:
             return None
         scheme, _, token = given[0].decode("latin-1").partition(" ")
         return self._tokens.client(token.strip()) if scheme.lower() == "bearer" else None
+
+
+def _impatient(receive: Receive) -> Receive:
+    """Return `receive`, which takes a client that sends no more of its body for one that left."""
+    has_all = False
+
+    async def part() -> Message:
+        nonlocal has_all
+        if has_all:
+            return await receive()
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                message = await receive()
+        except TimeoutError:
+            return {"type": "http.disconnect"}
+        has_all = not message.get("more_body", False)
+        return message
+
+    return part
 
 
 async def _refuse(send: Send, status: int, sentence: str) -> None:
@@ -112,6 +158,8 @@ async def _refuse(send: Send, status: int, sentence: str) -> None:
         (b"cache-control", b"no-store"),
         (b"connection", b"close"),
     ]
+    if status == 405:
+        headers.append((b"allow", b"POST"))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})

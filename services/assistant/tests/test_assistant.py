@@ -16,6 +16,7 @@ import pytest
 from mcp import Client, types
 from mcp.client.streamable_http import streamable_http_client
 
+from services.assistant import web
 from services.assistant.__main__ import AssistantService
 from services.assistant.listener import require_loopback
 from services.assistant.rights import Tokens
@@ -264,3 +265,41 @@ async def test_a_revoked_or_damaged_token(folder: Path) -> None:
 def test_other_hosts_do_not_reach_it(make: Callable[[], socket.socket]) -> None:
     with make() as listener, pytest.raises(ConfigError, match="does not listen on"):
         require_loopback(listener)
+
+
+@pytest.mark.parametrize(
+    ("limit", "sent", "answer"),
+    [
+        ("HEAD_SECONDS", "POST /mcp HTTP", b""),
+        (
+            "BODY_SECONDS",
+            f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:1\r\nAuthorization: Bearer {READS}\r\n"
+            "Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n"
+            "Connection: close\r\nContent-Length: 100\r\n\r\n{",
+            None,
+        ),
+    ],
+)
+async def test_a_client_that_goes_silent_is_given_up(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, limit: str, sent: str, answer: bytes | None
+) -> None:
+    """Nobody takes the connections, or the requests at once, of all others."""
+    monkeypatch.setattr(web, limit, 0.2)
+    port = int(endpoint.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent.encode())
+    async with asyncio.timeout(LIMIT):
+        try:
+            said = await reader.read()
+        except ConnectionError:
+            said = b""
+    assert answer is None or said == answer
+    writer.close()
+
+
+async def test_there_is_no_stream_that_stays_open(endpoint: Endpoint) -> None:
+    headers = {"Authorization": f"Bearer {READS}", "Accept": "text/event-stream"}
+    async with aiohttp.ClientSession() as http:
+        for method in ("GET", "DELETE", "PUT"):
+            async with http.request(method, f"{endpoint.url}/mcp", headers=headers) as answer:
+                assert (answer.status, answer.headers["Allow"]) == (405, "POST")
