@@ -73,6 +73,7 @@ async function fetchFile() {
 }
 
 function renderFile() {
+  find(".edit").disabled = false;
   find(".reading").hidden = false;
   find(".commit").textContent = file.commit.slice(0, 12);
   choice.hidden = file.files.length < 2;
@@ -90,6 +91,7 @@ function renderFile() {
 
 choice.addEventListener("change", () => {
   path = choice.value;
+  find(".edit").disabled = true; // the text that is shown is still that of the other file
   fetchFile();
 });
 

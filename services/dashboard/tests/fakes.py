@@ -602,6 +602,9 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         self.allowed: list[tuple[str, str, str]] = []
         self.diff = "+a new line\n"
         self.base = "b" * 40
+        self.hold = asyncio.Event()
+        """Set unless files are not answered yet."""
+        self.hold.set()
         self.configs = {"agent.toml": 'model = "small"\n', "notes/plan.md": "Wait.\n"}
         """The files of alice."""
         self.deploys = [
@@ -643,6 +646,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
             raise NotFound(f"There is no agent {agent}.")
         if path not in self.configs:
             raise NotFound(f"There is no file {path}.")
+        await self.hold.wait()
         return ConfigFile(self.configs[path], self.base, list(self.configs))
 
     @method(allow=OPERATOR)

@@ -225,6 +225,22 @@ async def test_a_configuration_is_edited_shown_as_a_diff_and_deployed(
     assert saved == ("alice", "agent.toml", 'model = "big"\n#', "Think harder", False)
 
 
+async def test_the_text_of_one_file_is_not_edited_as_another(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    approvals = page.hive.approvals
+    await log_in()
+    await browser.open_live(f"{page.url}/agents/alice/configuration")
+    await browser.sees(".reading .lines", "small")
+    approvals.hold.clear()
+    await browser.click('#configuration select [value="notes/plan.md"]')
+    assert await browser.value("document.querySelector('#configuration .edit').disabled")
+    approvals.hold.set()
+    await browser.sees(".reading .lines", "Wait.")
+    await browser.click("#configuration .edit")
+    assert await browser.value("document.getElementById('text').value") == "Wait.\n"
+
+
 async def test_of_two_who_edit_a_configuration_the_second_is_told_and_keeps_the_text(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
