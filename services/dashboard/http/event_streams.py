@@ -5,6 +5,7 @@ import json
 import logging
 import socket
 import struct
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
@@ -72,8 +73,7 @@ class EventStreams:
         Raises:
             LimitExceeded: too many pages are open.
         """
-        if len(self._open) >= self._limit:
-            raise LimitExceeded("Too many pages are open: close some, then load this one again.")
+        self._make_room(session)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         end = asyncio.timeout(seconds)
         try:
@@ -102,8 +102,7 @@ class EventStreams:
             LimitExceeded: too many pages are open.
             TimeoutError: the session has ended.
         """
-        if len(self._open) >= self._limit:
-            raise LimitExceeded("Too many pages are open: close some, then load this one again.")
+        self._make_room(session)
         end = asyncio.timeout(seconds)
         try:
             async with end:
@@ -111,6 +110,22 @@ class EventStreams:
                 yield end
         finally:
             self._open.pop(end, None)
+
+    def _make_room(self, session: str) -> None:
+        """End the oldest stream of the session with the most, so that no one shuts out the others.
+
+        Raises:
+            LimitExceeded: too many are open, and no session has more of them than `session`.
+        """
+        if len(self._open) < self._limit:
+            return
+        counts = Counter(self._open.values())
+        most, count = max(counts.items(), key=lambda pair: pair[1])
+        if count <= counts[session] + 1:
+            raise LimitExceeded("Too many pages are open: close some, then load this one again.")
+        oldest = next(end for end, owner in self._open.items() if owner == most)
+        del self._open[oldest]
+        oldest.reschedule(asyncio.get_running_loop().time())
 
     def end(self, session: str) -> None:
         """End the streams of a session."""

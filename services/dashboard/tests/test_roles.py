@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from services.dashboard.http.roles import NEEDED, covers, needed
-from services.dashboard.tests.conftest import Page
+from services.dashboard.tests.conftest import CountedStreams, Page
 from wire.records.dashboard import Role
 
 OWN = {
@@ -116,3 +117,27 @@ def test_head_needs_what_get_needs() -> None:
     for method, path in NEEDED:
         if method == "GET":
             assert needed("HEAD", path) is needed("GET", path)
+
+
+@pytest.fixture
+def few_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CountedStreams, "limit", 3)
+
+
+@pytest.mark.usefixtures("few_streams")
+async def test_a_guest_with_many_pages_shuts_out_nobody(page: Page) -> None:
+    guest, operator = dict[str, str](), dict[str, str]()
+    for role, headers in ((Role.GUEST, guest), (Role.OPERATOR, operator)):
+        await page.log_in(role)
+        headers["Hyperhive-Session"] = page.http.headers.pop("Hyperhive-Session")
+    async with AsyncExitStack() as pages:
+
+        async def follow(headers: dict[str, str]) -> int:
+            url = f"{page.url}/api/events"
+            return (await pages.enter_async_context(page.http.get(url, headers=headers))).status
+
+        assert [await follow(guest) for _ in range(4)] == [200, 200, 200, 413]
+        assert await follow(operator) == 200
+        await page.streams.until_ended(2)  # the fourth, and the first of the guest
+        assert await follow(guest) == 413
+        assert page.streams.open == 3
