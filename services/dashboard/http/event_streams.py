@@ -28,6 +28,8 @@ MAX_BATCH = 64 * 1024
 MAX_UNSENT = 128 * 1024
 """Bytes of a stream that the kernel keeps for the page; Linux doubles it for its own use."""
 
+FULL = "Too many pages are open: close some, then load this one again."
+
 FAILED = (
     "The dashboard could not read this agent's events. Run `journalctl -u hive-dashboard` to see "
     "why."
@@ -36,6 +38,29 @@ FAILED = (
 NO_TAILS: Final[Mapping[str, AsyncGenerator[Row, None]]] = {}
 
 log = logging.getLogger(__name__)
+
+
+def make_room(streams: dict[asyncio.Timeout, str], limit: int, session: str, sentence: str) -> None:
+    """End the oldest stream of the session with the most, so that no one shuts out the others.
+
+    Args:
+        streams: the open streams, each with its session.
+        limit: the most streams.
+        session: the session that wants one more.
+        sentence: the sentence of the refusal.
+
+    Raises:
+        LimitExceeded: too many are open, and no session has more of them than `session`.
+    """
+    if len(streams) < limit:
+        return
+    counts = Counter(streams.values())
+    most, count = max(counts.items(), key=lambda pair: pair[1])
+    if count <= counts[session] + 1:
+        raise LimitExceeded(sentence)
+    oldest = next(end for end, owner in streams.items() if owner == most)
+    del streams[oldest]
+    oldest.reschedule(asyncio.get_running_loop().time())
 
 
 class EventStreams:
@@ -73,7 +98,7 @@ class EventStreams:
         Raises:
             LimitExceeded: too many pages are open.
         """
-        self._make_room(session)
+        make_room(self._open, self._limit, session, FULL)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         end = asyncio.timeout(seconds)
         try:
@@ -102,7 +127,7 @@ class EventStreams:
             LimitExceeded: too many pages are open.
             TimeoutError: the session has ended.
         """
-        self._make_room(session)
+        make_room(self._open, self._limit, session, FULL)
         end = asyncio.timeout(seconds)
         try:
             async with end:
@@ -110,22 +135,6 @@ class EventStreams:
                 yield end
         finally:
             self._open.pop(end, None)
-
-    def _make_room(self, session: str) -> None:
-        """End the oldest stream of the session with the most, so that no one shuts out the others.
-
-        Raises:
-            LimitExceeded: too many are open, and no session has more of them than `session`.
-        """
-        if len(self._open) < self._limit:
-            return
-        counts = Counter(self._open.values())
-        most, count = max(counts.items(), key=lambda pair: pair[1])
-        if count <= counts[session] + 1:
-            raise LimitExceeded("Too many pages are open: close some, then load this one again.")
-        oldest = next(end for end, owner in self._open.items() if owner == most)
-        del self._open[oldest]
-        oldest.reschedule(asyncio.get_running_loop().time())
 
     def end(self, session: str) -> None:
         """End the streams of a session."""

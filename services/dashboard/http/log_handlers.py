@@ -10,14 +10,16 @@ from aiohttp import web
 
 from services.dashboard.clients.logs import ContainerLogs, HostLogs
 from services.dashboard.http import queries
-from services.dashboard.http.event_streams import EventStreams
+from services.dashboard.http.event_streams import EventStreams, make_room
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.state.tables import Row
-from wire.errors import HiveError, LimitExceeded
+from wire.errors import HiveError
 from wire.records.lifecycle import LogFilter
 
 MAX_STREAMS: Final = 12
 """The most streams at once: lifecycle holds a call for each."""
+
+FULL: Final = "Too many pages follow the journal: close some, then try again."
 
 WRITE_SECONDS: Final = 20.0
 """A page that reads nothing for so long is disconnected."""
@@ -37,7 +39,7 @@ class LogHandlers:
         self._containers = containers
         self._access = access
         self._streams = streams
-        self._open: set[asyncio.Timeout] = set()
+        self._open: dict[asyncio.Timeout, str] = {}
 
     def close(self) -> None:
         """End the streams: the dashboard stops."""
@@ -64,12 +66,11 @@ class LogHandlers:
         """
         wanted = queries.read(request, queries.LogQuery)
         after = request.headers.get("Last-Event-ID") or wanted.after or ""
-        if len(self._open) >= MAX_STREAMS:
-            raise LimitExceeded("Too many pages follow the journal: close some, then try again.")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         session, seconds = self._access.session(request), self._access.seconds_left(request)
+        make_room(self._open, MAX_STREAMS, session, FULL)
         try:
-            async with self._streams.another(session, seconds) as end, self._noted(end):
+            async with self._streams.another(session, seconds) as end, self._noted(end, session):
                 await response.prepare(request)
                 # The text is searched by the page: a call that finds nothing would search the same
                 # lines again and again.
@@ -81,12 +82,12 @@ class LogHandlers:
         return response
 
     @asynccontextmanager
-    async def _noted(self, end: asyncio.Timeout) -> AsyncIterator[None]:
-        self._open.add(end)
+    async def _noted(self, end: asyncio.Timeout, session: str) -> AsyncIterator[None]:
+        self._open[end] = session
         try:
             yield
         finally:
-            self._open.discard(end)
+            self._open.pop(end, None)
 
     def _of(self, wanted: queries.LogQuery) -> HostLogs | ContainerLogs:
         return self._containers if wanted.inside else self._host

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.dashboard.http import log_handlers
 from services.dashboard.http.roles import NEEDED, covers, needed
 from services.dashboard.tests.conftest import CountedStreams, Page
 from wire.records.dashboard import Role
@@ -122,6 +123,7 @@ def test_head_needs_what_get_needs() -> None:
 @pytest.fixture
 def few_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CountedStreams, "limit", 3)
+    monkeypatch.setattr(log_handlers, "MAX_STREAMS", 2)
 
 
 @pytest.mark.usefixtures("few_streams")
@@ -141,3 +143,15 @@ async def test_a_guest_with_many_pages_shuts_out_nobody(page: Page) -> None:
         await page.streams.until_ended(2)  # the fourth, and the first of the guest
         assert await follow(guest) == 413
         assert page.streams.open == 3
+
+
+@pytest.mark.usefixtures("few_streams")
+async def test_a_guest_who_follows_the_journal_shuts_out_nobody(page: Page) -> None:
+    statuses = []
+    async with AsyncExitStack() as pages:
+        for role, count in ((Role.GUEST, 3), (Role.OPERATOR, 2)):
+            await page.log_in(role)
+            for _ in range(count):
+                stream = page.http.get(f"{page.url}/api/logs/stream")
+                statuses.append((await pages.enter_async_context(stream)).status)
+    assert statuses == [200, 200, 413, 200, 413]
