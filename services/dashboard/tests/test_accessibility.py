@@ -44,9 +44,12 @@ async def check_both(browser: Browser) -> None:
         await check(browser, rules)
 
 
+OTHERS = [*pages.SECTIONS, "agents/alice/configuration", "agents/alice/turns/1"]
+
+
 @pytest.mark.parametrize(
     "name",
-    ["", *pages.SECTIONS, "agents/alice", "agents/alice/configuration", "agents/alice/turns/1"],
+    ["", "agents/alice", *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)],
 )
 async def test_nothing_serious_is_found(
     page: Page, browser: Browser, log_in: LogIn, name: str

@@ -110,6 +110,7 @@ async def test_eight_tabs_share_one_stream_and_all_are_live_and_at_work(
         await page.streams.until_ended(page.streams.begun)
 
 
+@pytest.mark.long
 async def test_without_shared_workers_eight_tabs_take_turns(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

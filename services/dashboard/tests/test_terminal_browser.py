@@ -59,7 +59,8 @@ async def test_an_operator_works_in_a_shell(page: Page, browser: Browser, log_in
         columns = await browser.value("document.querySelector('.xterm-rows').innerText")
         wide = int(columns.split("six-42")[1].split()[0])
         await browser.resize(500, 700)
-        await keys(browser, "tput cols; echo resized-$((1+1))" + Keys.ENTER)
+        narrower = f"until [ $(tput cols) -lt {wide} ]; do sleep 0.1; done"
+        await keys(browser, f"{narrower}; tput cols; echo resized-$((1+1))" + Keys.ENTER)
         await browser.sees(SCREEN, "resized-2")
         shown = await browser.value("document.querySelector('.xterm-rows').innerText")
         narrow = int(shown.split("resized-2")[0].split()[-1])
