@@ -381,17 +381,18 @@ class DashboardConfig(Section):
     """Whether an operator may open a terminal in an agent's container, as its root, on the agent's
     page."""
     terminal_idle: int = Field(default=900, ge=10, le=86400)
-    """The seconds without a key after which a terminal is closed."""
+    """The seconds without a key stroke after which a terminal ends."""
     behind_proxy: bool = False
-    """Whether a proxy with TLS is in front of the dashboard. Then its socket may be on an address
-    that other hosts can reach, and takes connections from `trusted_proxies` only."""
+    """Whether a proxy with TLS is in front of the dashboard. If so, the dashboard's socket may be
+    on an address that other hosts can reach, and accepts only connections from
+    `trusted_proxies`."""
     trusted_proxies: tuple[ProxyAddress, ...] = ()
-    """The addresses and networks from which the proxy connects; its `X-Forwarded-For` and
-    `user_header` are believed."""
+    """The addresses and networks from which the proxy connects. The dashboard trusts their
+    `X-Forwarded-For` and `user_header`."""
     user_header: HeaderName | None = None
     """The header in which the proxy names the user who has logged in to the proxy, such as
     `Remote-User`; by default users log in to the dashboard. The proxy must remove the header from
-    what browsers send."""
+    the requests of browsers."""
     push_services: tuple[str, ...] = (
         "fcm.googleapis.com",
         "updates.push.services.mozilla.com",
@@ -400,7 +401,7 @@ class DashboardConfig(Section):
         "*.notify.windows.com",
     )
     """The hosts to which notifications for browsers may be sent, `*.` for all hosts below one: the
-    push services of the browsers. An empty list turns them off."""
+    push services of the browsers. An empty list turns the notifications off."""
     users: dict[str, Literal["operator", "reviewer", "guest"]] = Field(default_factory=dict)
     """The roles of the users whom `user_header` names; the key `*` is for all others, who otherwise
     may not log in."""
@@ -563,7 +564,7 @@ class AssistantConfig(Section):
     """The MCP endpoint for assistants of the operator."""
 
     allowed_hosts: tuple[str, ...] = ()
-    """The host names, without a port, by which a proxy reaches the endpoint, in addition to the
+    """The host names, without a port, under which a proxy reaches the endpoint, in addition to the
     addresses of the loopback."""
 
 

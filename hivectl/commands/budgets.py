@@ -327,7 +327,7 @@ async def _limits(hive: "Hive", output: Output, name: str | None, credential: st
         ]
         for one in found
     ]
-    lines = output.table(headers, rows) or ["the provider has told no limits yet"]
+    lines = output.table(headers, rows) or ["the provider has not reported any limits yet"]
     output.show([json_forms.provider_limit(one) for one in found], lines)
 
 

@@ -111,14 +111,14 @@ class Application:
         with self._idle:
             client = self._client(scope)
             if scope["path"] != PATH:
-                await _refuse(send, 404, f"There is nothing here; the path is {PATH}.")
+                await _refuse(send, 404, f"There is no such path; use {PATH}.")
             elif client is None:
                 await _refuse(send, 401, _REFUSED)
             elif scope["method"] != "POST":
                 # A stream would never tell anything: each request stands alone.
                 await _refuse(send, 405, "Send requests of MCP with POST.")
             elif self._idle.running > MAX_REQUESTS:
-                await _refuse(send, 503, "Too many requests run: try again.")
+                await _refuse(send, 503, "Too many requests are running. Try again.")
             else:
                 scope[CLIENT] = client
                 await self._served(scope, _impatient(receive), send)

@@ -129,7 +129,7 @@ class Configurations:
         saved = await self._approvals.configure(agent, path, text, base, options)
         if saved.job == NO_JOB:
             return Saved(
-                saved.request, f"Request {saved.request} is approved, and is deployed soon."
+                saved.request, f"Request {saved.request} is approved, and will be deployed soon."
             )
         when = "now" if now else "when the agent's turn is over"
         return Saved(saved.request, f"Request {saved.request} deploys it {when}.")

@@ -25,7 +25,7 @@ MAX_PASSKEYS: Final = 64
 MAX_NAME: Final = 64
 VERSION: Final = 1
 
-REFUSED: Final = "This passkey is not known here, or its answer came too late. Try again."
+REFUSED: Final = "This passkey is not registered here, or its answer came too late. Try again."
 
 
 class Passkey(kept.Kept):

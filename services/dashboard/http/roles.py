@@ -26,9 +26,8 @@ NEEDED: Final[Mapping[tuple[str, str], Role]] = {
 """The role that a route needs, where `needed` would say something else."""
 
 SENTENCES: Final = {
-    Role.GUEST: "You are logged in as a guest, who may read and do nothing else.",
-    Role.REVIEWER: "You are logged in as a reviewer, who may answer and approve and do nothing "
-    "else.",
+    Role.GUEST: "You are logged in as a guest: you may only read.",
+    Role.REVIEWER: "You are logged in as a reviewer: you may only read, answer, approve and deny.",
 }
 REMEDY: Final = "`hivectl login-link` on the hive's host makes a link for an operator."
 

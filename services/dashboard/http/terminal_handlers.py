@@ -63,7 +63,7 @@ class TerminalHandlers:
         return web.json_response({"offered": self._terminals.allowed})
 
     async def ticket(self, request: web.Request) -> web.Response:
-        """Answer with the path of a web socket that carries a terminal, once, within a minute."""
+        """Answer with the path of a web socket for one terminal; it is valid for half a minute."""
         name = request.match_info["name"]
         agent_path(name)
         session = self._access.session(request)

@@ -36,7 +36,7 @@ class Reasons:
             known = self._rows(Table.SERVICES).get("lifecycle", {}).get("available")
             sentence = f"There is no agent {name}."
             if not known:
-                sentence = f"Lifecycle does not answer, so nobody knows whether {name} runs."
+                sentence = f"Lifecycle does not answer, so it is not known whether {name} runs."
             return Reason(sentence, OPEN.format(name))
         state = str(agent["state"])
         if state in _STATES:

@@ -60,7 +60,7 @@ export const cancelTurn = ({ name }) => post(`${path(name)}/cancel`);
 export async function destroy({ name }, purge) {
   const title = purge ? `Delete ${name} and its data?` : `Destroy ${name}?`;
   const sentence = purge
-    ? "Its container, its files and its configuration's history on this host are deleted. Nobody can bring them back."
+    ? "Its container, its files and the history of its configuration on this host are deleted. This cannot be undone."
     : "Its container ends, and nobody can write to it. Its data are kept: spawning the same name revives it.";
   const verb = purge ? "Delete for good" : "Destroy";
   if (await ask(title, sentence, { verb, typed: name })) await post(`${path(name)}/destroy`, { name, purge });
@@ -80,7 +80,7 @@ const AMOUNTS = [
 export const setLimits = ({ name, resources = {} }) =>
   askFor(
     `Limits of ${name}`,
-    "A line that stays empty changes nothing. `max` is no limit; `default` is the limit of the configuration.",
+    "An empty line changes nothing. `max` means no limit; `default` is the limit of the configuration.",
     {
       verb: "Set limits",
       fields: AMOUNTS.map(([key, label, show, hint]) => ({
@@ -120,7 +120,7 @@ export function setBudget(mirror, { name }) {
   });
   return askFor(
     `Budget of ${name}`,
-    "At 80 % you are warned; at the limit the agent is held, and you are asked. An empty line is no limit.",
+    "At 80 % you are warned; at the limit the agent is held, and you are asked. An empty line means no limit.",
     {
       verb: "Set budget",
       fields,

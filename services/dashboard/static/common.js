@@ -150,7 +150,7 @@ function renderNotices(mirror) {
 function makeOutdated() {
   const text = el("span");
   const at = time(outdated);
-  setSentence(text, `The dashboard has not answered since ${at}. What you see is from then. \`systemctl status hive-dashboard\` says why.`);
+  setSentence(text, `The dashboard has not answered since ${at}. The page shows the state of that time. \`systemctl status hive-dashboard\` says why.`);
   return el("li", {}, text);
 }
 
@@ -164,7 +164,7 @@ function makeNotice(mirror, { key, agent, topic }) {
     renderNotices(mirror);
   });
   const isOfAgent = (topic === "crash" || topic === "job") && mirror.tables.agents[agent];
-  const look = isOfAgent ? [el("a", { href: `/agents/${agent}` }, "Look at it")] : [];
+  const look = isOfAgent ? [el("a", { href: `/agents/${agent}` }, "Open agent")] : [];
   return el("li", {}, el("time"), el("span", { className: "text", dir: "auto" }), ...look, close);
 }
 

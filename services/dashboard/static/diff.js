@@ -20,7 +20,7 @@ const BASES = {
 };
 const BASE_TITLES = {
   deployed: "The change that an approval makes to the deployed configuration",
-  approved: "The difference from the last configuration that you approved before, whatever became of it",
+  approved: "The difference from the last configuration that was approved before, even if its deploy failed",
   previous: "The difference from the request before this one",
 };
 

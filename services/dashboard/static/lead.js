@@ -37,7 +37,7 @@ export function lead(hash) {
     clearTimeout(giveUp);
     history.replaceState(null, "", location.pathname + location.search);
     if (found) mark(found);
-    else tell("What the notification was about is over, or no longer on this page.");
+    else tell("The subject of the notification has ended, or is no longer on this page.");
   }
 }
 

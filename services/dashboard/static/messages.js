@@ -142,7 +142,7 @@ function renderFlow() {
   older.hidden = !history.more || isSearching;
   empty.hidden = rows.length > 0 || isSearching || !mirror.tables.services?.broker?.available;
   const isSearch = thread || FIELDS.some((field) => form.elements[field]?.value);
-  setText(empty, isSearch ? "No message fits." : NOTHING[view] ?? NOTHING.all);
+  setText(empty, isSearch ? "No message matches." : NOTHING[view] ?? NOTHING.all);
   const { later } = history;
   finding.hidden = !isSearch;
   setText(finding.firstElementChild, sentence(rows.length, later));

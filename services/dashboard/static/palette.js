@@ -85,7 +85,7 @@ export function openPalette(failed = "") {
   const count = el("p", { className: "unseen" });
   const error = el("p", { className: "error", hidden: true });
   const dialog = el("dialog", { className: "palette" }, field, list, count, error);
-  dialog.setAttribute("aria-label", "Find an agent, a section or an action");
+  dialog.setAttribute("aria-label", "Find an agent, a page or an action");
   list.setAttribute("role", "listbox");
   list.setAttribute("aria-label", "Found");
   count.setAttribute("role", "status");
@@ -115,7 +115,7 @@ export function openPalette(failed = "") {
     });
     list.replaceChildren(...options);
     list.hidden = shown.length === 0;
-    setText(count, shown.length === 0 ? "Nothing is found." : "");
+    setText(count, shown.length === 0 ? "Nothing found." : "");
     count.classList.toggle("unseen", shown.length > 0);
     mark();
   };
@@ -150,5 +150,5 @@ export function openPalette(failed = "") {
   field.focus();
 }
 
-shortcut("Ctrl+K", "Find an agent, a section or an action", () => openPalette());
+shortcut("Ctrl+K", "Find an agent, a page or an action", () => openPalette());
 document.getElementById("find")?.addEventListener("click", () => openPalette());

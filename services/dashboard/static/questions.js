@@ -164,7 +164,7 @@ function end(item, question, done) {
 function lose(item, question, texts, done) {
   const ends = {
     answered: [`${question.answered_by} answered first: `, ...joined(question.answer ?? [], ", "), "."],
-    expired: ["The time of this question is up."],
+    expired: ["The deadline of this question has passed."],
     cancelled: ["This question was cancelled."],
   };
   const line = el("p");

@@ -10,9 +10,9 @@ import { moment, putText } from "./text.js";
 import { putThemeChoices } from "./theme.js";
 
 const MEANING = {
-  operator: "You are logged in as an operator, who may do everything.",
-  reviewer: "You are logged in as a reviewer: you may read, answer questions and requests, approve and deny.",
-  guest: "You are logged in as a guest: you may read.",
+  operator: "You are logged in as an operator: you may do everything.",
+  reviewer: "You are logged in as a reviewer: you may read, answer questions, and approve and deny requests.",
+  guest: "You are logged in as a guest: you may only read.",
 };
 const WAYS = { link: "by link", passkey: "by passkey ", proxy: "by proxy, as " };
 

@@ -185,5 +185,5 @@ try {
 } catch {
   show("lost", "Closed");
   close.hidden = true;
-  showError(error, "This installation has no terminal: the files of xterm.js are missing. `make install` fetches them.");
+  showError(error, "This installation has no terminal, because the files of xterm.js are missing. `make install` fetches them.");
 }

@@ -152,13 +152,13 @@ export class Waiting {
       return node;
     };
     const acts = {
-      failed: () => [act("Start", () => change(agent, "start"), "primary"), link("Look at it")],
+      failed: () => [act("Start", () => change(agent, "start"), "primary"), link("Open agent")],
       "needs-login": () => [link("Log in…", "#login"), act("Stop", () => change(agent, "kill"))],
-      error: () => [link("Look at it"), act("Cancel turn", () => cancelTurn(agent)), act("Rebuild", () => change(agent, "rebuild"))],
+      error: () => [link("Open agent"), act("Cancel turn", () => cancelTurn(agent)), act("Rebuild", () => change(agent, "rebuild"))],
       held: () =>
         exhausted(this.#mirror, name).length > 0
-          ? [act("Budget…", () => setBudget(this.#mirror, agent), "primary"), link("Look at it")]
-          : [act("Unhold", () => unhold(agent), "primary"), link("Look at it")],
+          ? [act("Budget…", () => setBudget(this.#mirror, agent), "primary"), link("Open agent")]
+          : [act("Unhold", () => unhold(agent), "primary"), link("Open agent")],
     };
     return el(
       "li",

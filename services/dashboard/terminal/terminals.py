@@ -146,10 +146,10 @@ class Terminals:
         except asyncio.CancelledError:
             this = asyncio.current_task()
             if this is not None and this.cancelling():
-                why = "The page has gone."
+                why = "The page was closed."
                 raise
             ended = self._seconds_left(ticket.session) <= 0
-            why = "The login has ended." if ended else "The dashboard stops."
+            why = "The session has ended." if ended else "The dashboard stops."
         finally:
             del self._open[task]
             seconds = round(time.monotonic() - began)
@@ -166,7 +166,7 @@ class Terminals:
             async with asyncio.timeout(self._seconds_left(ticket.session)):
                 return await terminal.run()
         except TimeoutError:
-            return "The login has ended."
+            return "The session has ended."
         finally:
             keys.close()
             with suppress(OSError):
@@ -214,7 +214,7 @@ class _Terminal:
                     self._room.clear()
                 await self._page.draw(data)
             return "The shell has ended."
-        return "The page has gone."
+        return "The page was closed."
 
     async def _type(self) -> str:
         with suppress(ConnectionError):
@@ -228,7 +228,7 @@ class _Terminal:
                     break
                 self._keys.write(received)
                 await self._keys.drain()
-        return "The page has gone."
+        return "The page was closed."
 
     async def _key(self) -> bytes | None:
         """Return the frame of what was typed next; None at the end of the page.

@@ -73,7 +73,7 @@ async def test_the_palette_finds_agents_and_acts(
     assert page.hive.agents["manager"].calls == []
     await browser.click("#find")
     await keys(browser, "nothing like this")
-    await browser.sees("dialog", "Nothing is found.")
+    await browser.sees("dialog", "Nothing found.")
     await keys(browser, Keys.BACKSPACE * 20, "ali", Keys.ENTER)
     await browser.sees("#agent-name", "alice")
 

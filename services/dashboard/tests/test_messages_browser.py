@@ -362,7 +362,7 @@ async def test_open_questions_and_reminders_are_listed_and_cancelled(
     await asyncio.to_thread(time.sleep, 0.5)
     await browser.click("dialog [type=submit]")
     await browser.until(lambda _: broker.questions[1].state is QuestionState.CANCELLED)
-    await browser.sees("#questions .empty", "Nobody waits for an answer.")
+    await browser.sees("#questions .empty", "No open questions.")
     await browser.click("[data-view=reminders]")
     await browser.sees("#reminders strong", "build")
     await browser.sees("#reminders .what", "to bob")

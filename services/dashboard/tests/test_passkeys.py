@@ -49,9 +49,9 @@ def test_many_challenges_of_others_push_out_none(tmp_path: Path) -> None:
     forged = bytearray(urlsafe_b64decode(login + "=="))
     forged[24] = 1  # a login's challenge as that of an operator's registration
     for one in (login, urlsafe_b64encode(forged).decode().rstrip("=")):
-        with pytest.raises(InvalidArgument, match="is not known here"):
+        with pytest.raises(InvalidArgument, match="is not registered here"):
             passkeys.register(ORIGIN, answer(one), "a login is no registration")
-    with pytest.raises(InvalidArgument, match="is not known here"):
+    with pytest.raises(InvalidArgument, match="is not registered here"):
         passkeys.register("https://evil.example", answer(first), "another origin")
 
 

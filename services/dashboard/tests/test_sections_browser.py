@@ -108,7 +108,7 @@ async def test_the_page_of_logs_follows_and_goes_back(
     await browser.until_count(".log-lines li", 5)
     await choose(browser, "[name=priority] [value='']")
     await browser.type("[name=text]", "needle", "\t")
-    await browser.sees(".logs .empty", "No line fits.")
+    await browser.sees(".logs .empty", "No line matches.")
     log.write("hay")
     log.write("a Needle")
     await browser.until_count(".log-lines li", 1)

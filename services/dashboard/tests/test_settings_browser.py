@@ -33,7 +33,7 @@ async def test_sessions_are_shown_and_ended(page: Page, browser: Browser, log_in
     await log_in()
     await page.log_in(Role.GUEST)
     await browser.click('nav a[href="/settings"]')
-    await browser.sees("#login-role", "an operator, who may do everything")
+    await browser.sees("#login-role", "an operator: you may do everything")
     await browser.sees("#sessions li", "Chrome on Linux, operator")
     await browser.sees("#sessions .own", "this browser")
     await browser.sees("#sessions li", "Unknown browser, guest")
@@ -49,7 +49,7 @@ async def test_a_guest_sees_no_controls(page: Page, browser: Browser) -> None:
     await browser.open(await page.link(Role.GUEST))
     await browser.click("#with-link button")
     await browser.open_live(f"{page.url}/settings")
-    await browser.sees("#login-role", "a guest: you may read")
+    await browser.sees("#login-role", "a guest: you may only read")
     for section in ("sessions", "passkeys", "notifications"):
         await browser.until_hidden(f"#{section}")
     page.hive.broker.ask("alice", "operator", "Where to?", "staging", "production")

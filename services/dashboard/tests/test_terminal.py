@@ -55,7 +55,7 @@ async def test_a_terminal_carries_keys_output_and_its_size(
     async with asyncio.timeout(TIME_LIMIT):
         await shell.gone.wait()
     await page.dashboard.terminals.close()  # the record is written when the terminal has ended
-    assert "the terminal of session 1 in alice is closed after 0 s: The page has gone." in (
+    assert "the terminal of session 1 in alice is closed after 0 s: The page was closed." in (
         caplog.text
     )
 
@@ -119,7 +119,7 @@ async def test_it_ends_with_the_login(page: Page) -> None:
         await socket.send_bytes(b"a")
         await shell.until(lambda: shell.typed)
         await page.post("/logout")
-        assert await socket.receive_json() == {"ended": "The login has ended."}
+        assert await socket.receive_json() == {"ended": "The session has ended."}
         async with asyncio.timeout(TIME_LIMIT):
             await shell.gone.wait()
 
