@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from services.dashboard.tests.browser import TIME_LIMIT, Browser, needs_chromium, watch
 from services.dashboard.tests.conftest import LogIn, Page
 
