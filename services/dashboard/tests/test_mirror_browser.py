@@ -53,7 +53,7 @@ async def test_nothing_is_missed_repeated_or_undone_however_late_it_is(
         changing = asyncio.create_task(change(page, enough))
         await browser.do(lambda d: d.execute_async_script(RECORD))
         for copy in ("window.joined", "window.own"):  # while the counter grows
-            await browser.until(lambda d, c=copy: d.execute_script(f"return {c}.seen.length > 10"))
+            await until_recorded(browser, copy)
         enough.set()
         last = await changing
         for copy in ("window.joined", "window.own"):
@@ -63,6 +63,10 @@ async def test_nothing_is_missed_repeated_or_undone_however_late_it_is(
             bodies = f"{copy}.mirror.rows('messages').map(({{ body }}) => body)"
             assert await browser.value(bodies) == [f"message {n}" for n in range(150)]
             assert await browser.value(f"{copy}.state") == "live"
+
+
+async def until_recorded(browser: Browser, copy: str) -> None:
+    await browser.until(lambda d: d.execute_script(f"return {copy}.seen.length > 10"))
 
 
 async def until_seen(browser: Browser, copy: str, value: int) -> None:
