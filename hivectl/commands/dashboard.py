@@ -31,7 +31,7 @@ async def login_link(hive: "Hive", output: Output, role: str) -> None:
 
     The link works once, within 15 minutes. The session is valid for 30 days. An `operator` may do
     everything. A `reviewer` may answer questions and requests, and approve and deny, but not change
-    the hive otherwise. A `guest` may read everything, and do nothing.
+    the hive otherwise. A `guest` may only read.
     """
     from wire.records.dashboard import Role
 
