@@ -115,7 +115,7 @@ export function setBudget(mirror, { name }) {
     before[`${period}_tokens`] = tokens ? String(tokens - more) : "";
     return [
       { name: period, label: `Dollars ${words}`, value: before[period], placeholder: "no limit" },
-      { name: `${period}_tokens`, label: `Tokens ${words}`, value: before[`${period}_tokens`], placeholder: "no limit, such as 500k" },
+      { name: `${period}_tokens`, label: `Tokens ${words}`, value: before[`${period}_tokens`], placeholder: "no limit, or such as 500k" },
     ];
   });
   return askFor(

@@ -41,8 +41,10 @@ const REMEDIES = {
 function raise({ kind, name, period, spent, limit }) {
   const of = { agent: name, hive: "--hive", credential: `--credential ${name}` }[kind];
   const option = limit && spent >= limit ? `--${period} DOLLARS` : `--${period}-tokens NUMBER`;
+  const here = kind === "agent" ? ["press ", el("b", {}, "More…"), " and ", el("b", {}, "Budget…"), ", or run "] : [];
   return [
     "Answer the question about the budget, or raise it: ",
+    ...here,
     el("code", {}, `hivectl budget ${of} ${option}`),
     " on the hive's host.",
   ];

@@ -36,7 +36,7 @@ function changed(tables) {
 function render() {
   older.note(mirror.rows("approvals"));
   waiting = renderApprovals(mirror, section, { open: true, older: older.rows });
-  document.title = waiting ? `(${waiting}) Approvals` : "Approvals";
+  document.title = waiting ? `(${waiting}) Approvals · Hyperhive` : "Approvals · Hyperhive";
 }
 
 async function fetchOlder() {

@@ -48,6 +48,7 @@ export class Compose {
     text.addEventListener("input", () => {
       this.#chosen = 0;
       this.#closed = false;
+      showError(error);
       this.render();
       this.#keep();
     });

@@ -163,6 +163,8 @@ async function save(now) {
   form.reset();
   edit(false);
   noteDeployed();
+  // The button was below a long text.
+  said.scrollIntoView({ block: "center" });
 }
 
 async function attempt(call) {
@@ -186,6 +188,6 @@ addEventListener("beforeunload", (event) => {
 const title = find("h2 a");
 title.textContent = name;
 title.href = `/agents/${name}`;
-document.title = `Configuration of ${name}`;
+document.title = `Configuration of ${name} · Hyperhive`;
 guardPresses();
 mirror.connect();

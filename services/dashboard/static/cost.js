@@ -132,7 +132,7 @@ function renderTable(here, key, rows) {
   here.hidden = rows.length === 0;
   const sorted = [...rows].sort((a, b) => b.cost - a.cost);
   const most = Math.max(...sorted.map(({ cost }) => cost), 0);
-  const number = (text) => el("td", { className: "number" }, text);
+  const number = (text, title) => el("td", { className: "number", data: { title } }, text);
   const lines = sorted.map((row) => {
     const name = row.key || "not named";
     const head = el("th", { scope: "row" });
@@ -143,20 +143,20 @@ function renderTable(here, key, rows) {
       "tr",
       {},
       head,
-      number(money(row.cost) + (row.unknown_price ? "?" : "")),
-      el("td", {}, meter),
-      number(exactly(row.requests)),
-      number(exactly(row.failed)),
-      number(tokens(row.input_tokens)),
-      number(tokens(row.cache_read_tokens)),
-      number(tokens(row.output_tokens)),
+      number(money(row.cost) + (row.unknown_price ? "?" : ""), ""),
+      el("td", { className: "meter" }, meter),
+      number(exactly(row.requests), "requests"),
+      number(exactly(row.failed), "failed"),
+      number(tokens(row.input_tokens), "input"),
+      number(tokens(row.cache_read_tokens), "from cache"),
+      number(tokens(row.output_tokens), "output"),
     );
   });
   const titles = [key, "cost", "", "requests", "failed", "input", "from cache", "output"].map((text, index) =>
     text ? el("th", { scope: "col", className: index ? "number" : "" }, text) : el("td"),
   );
   const table = el("table", {}, el("thead", {}, el("tr", {}, ...titles)), el("tbody", {}, ...lines));
-  const scroller = el("div", { className: "wide-table", tabIndex: 0 }, table);
+  const scroller = el("div", { className: "wide-table folding", tabIndex: 0 }, table);
   scroller.setAttribute("role", "region");
   scroller.setAttribute("aria-label", `Costs by ${key}`);
   here.replaceChildren(here.querySelector("h2"), scroller);
@@ -183,24 +183,24 @@ function renderLimits() {
   here.querySelector(".empty").hidden = rows.length > 0;
   keyed(here.querySelector("tbody"), rows, ({ credential }) => credential, (row) => {
     const isLimited = row.until > Date.now() * 1000;
-    const at = (value) => {
+    const at = (value, title) => {
       const node = el("time");
       putTime(node, value);
-      return el("td", {}, node);
+      return el("td", { data: { title } }, node);
     };
     const state = el("td", { className: isLimited ? "bad" : "" }, isLimited ? "limited until " : "not limited");
-    if (isLimited) state.append(...at(row.until).childNodes);
-    const left = (count, show) => el("td", { className: "number" }, count === null ? "–" : show(count));
+    if (isLimited) state.append(...at(row.until, "").childNodes);
+    const left = (count, show, title) => el("td", { className: "number", data: { title } }, count === null ? "–" : show(count));
     return el(
       "tr",
       {},
       el("th", { scope: "row" }, row.credential),
       state,
-      left(row.remaining_requests, exactly),
-      left(row.remaining_tokens, tokens),
-      at(row.remaining_until),
-      at(row.updated),
-      el("td", {}, row.agents.join(", ")),
+      left(row.remaining_requests, exactly, "requests left"),
+      left(row.remaining_tokens, tokens, "tokens left"),
+      at(row.remaining_until, "filled up"),
+      at(row.updated, "told"),
+      el("td", { data: { title: "agents" } }, row.agents.join(", ")),
     );
   });
 }
@@ -218,7 +218,7 @@ function renderRequests() {
   const here = section("requests");
   here.querySelector(".wide-table").hidden = requests.length === 0;
   here.querySelector(".empty").hidden = requests.length > 0;
-  const number = (text) => el("td", { className: "number" }, text);
+  const number = (text, title) => el("td", { className: "number", data: { title } }, text);
   keyed(here.querySelector("tbody"), requests, ({ id }) => id, (row) => {
     const ended = el("time");
     putTime(ended, row.ended);
@@ -231,11 +231,11 @@ function renderRequests() {
       el("td", {}, row.model),
       el("td", {}, row.credential),
       el("td", { className: row.outcome === "done" ? "" : "bad" }, outcome),
-      number(span((row.ended - row.started) / 1e6)),
-      number(tokens(row.input_tokens)),
-      number(tokens(row.cache_read_tokens)),
-      number(tokens(row.output_tokens)),
-      number(money(row.cost) + (row.unknown_price ? "?" : "")),
+      number(span((row.ended - row.started) / 1e6), "length"),
+      number(tokens(row.input_tokens), "input"),
+      number(tokens(row.cache_read_tokens), "from cache"),
+      number(tokens(row.output_tokens), "output"),
+      number(money(row.cost) + (row.unknown_price ? "?" : ""), "cost"),
     );
   });
 }

@@ -47,14 +47,17 @@ export class DeployList {
     const newest = new Set();
     const agents = this.#mirror().tables.agents ?? {};
     for (const deploy of this.#deploys) {
-      deploy.runs = agents[deploy.agent]?.deployed_commit === deploy.commit && !newest.has(deploy.agent);
+      const agent = agents[deploy.agent];
+      // An agent to which nothing was deployed runs its initial configuration.
+      const isSame = agent && (agent.deployed_commit ? agent.deployed_commit === deploy.commit : deploy.approval === 0);
+      deploy.runs = isSame && !newest.has(deploy.agent);
       if (deploy.runs) newest.add(deploy.agent);
-      deploy.gone = !agents[deploy.agent];
+      deploy.useless = !agent || isSame;
     }
     const key = ({ agent, approval, at }) => `${agent}-${approval}-${at}`;
     keyed(this.section.querySelector("ol"), this.#deploys, key, (one) => this.#make(one), (node, one) => {
       node.querySelector(".chip").hidden = !one.runs;
-      node.querySelector(".revert").hidden = one.runs || one.gone;
+      node.querySelector(".revert").hidden = one.useless;
     });
   }
 

@@ -93,6 +93,6 @@ async function act(name, verb, body) {
   }
 }
 
-document.title = "Deploys";
+document.title = "Deploys · Hyperhive";
 guardPresses();
 mirror.connect();

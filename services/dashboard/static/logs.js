@@ -29,6 +29,9 @@ const OF_AGENT = {
 };
 
 // The choice that the address names, until the agents are known.
+const TYPING = 300; // milliseconds without a key after which the typed text is searched
+
+let typing = null; // waits for the end of the typing
 let wanted = new URLSearchParams(location.search);
 
 const mirror = openMirror((tables) => {
@@ -228,7 +231,18 @@ function choose() {
 }
 
 form.addEventListener("submit", (event) => event.preventDefault());
+// The lines follow the text while it is typed, once for each pause.
+form.text.addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(() => {
+    typing = null;
+    restart();
+  }, TYPING);
+});
 form.addEventListener("change", ({ target }) => {
+  if (target === form.text && typing === null) return; // shown already
+  clearTimeout(typing);
+  typing = null;
   if (target === form.follow) {
     if (form.follow.checked) restart();
     else {

@@ -105,7 +105,7 @@ export class Waiting {
       else groups.append(part("approvals"));
     }
     section.classList.toggle("some", total > 0);
-    section.classList.toggle("working", part("approvals").querySelector(".working > li") !== null);
+    section.classList.toggle("in-progress", part("approvals").querySelector(".working > li") !== null);
     quiet.hidden = total > 0;
     const away = SERVICES.filter((name) => mirror.tables.services[name]?.available !== true);
     setText(

@@ -157,21 +157,25 @@ async def test_deploys_and_kept_data(page: Page, browser: Browser, log_in: LogIn
         Deploy(NOW + 3, "alice", "0123456789abcdef" * 2, 8, "manager", HOSTILE),
         Deploy(NOW + 2, "bob", "b" * 40, 7, "operator", "For bob"),
         Deploy(NOW + 1, "gone", "a" * 40, 6, "manager", "Long ago"),
+        Deploy(NOW, "alice", "0123456789abcdef" * 2, 0, "operator", "The initial configuration"),
+        Deploy(NOW, "manager", "c" * 40, 0, "operator", "The initial configuration"),
     ]
+    page.hive.agents["manager"].show(deployed_commit="")
     lifecycle.kept = [Tombstone("carol", 3 * 2**20, NOW), Tombstone("dave", 0, NOW + 1)]
     await log_in()
     await browser.open_live(f"{page.url}/deploys")
-    await browser.until_count(".log-of-deploys li", 3)
+    await browser.until_count(".log-of-deploys li", 5)
     await browser.sees(".log-of-deploys li:nth-child(1) .chip", "runs now")
     shown = "[...document.querySelectorAll('.log-of-deploys .revert')].map((one) => one.hidden)"
-    assert await browser.value(shown) == [True, False, True]
+    assert await browser.value(shown) == [True, False, True, True, True]
+    await browser.sees(".log-of-deploys li:nth-child(5) .chip", "runs now")
     await browser.unfold(".log-of-deploys li:nth-child(3) summary")
     await browser.sees(".log-of-deploys li:nth-child(3) .diff", "a new line")
     await browser.click(".log-of-deploys li:nth-child(2) .revert")
     await browser.sees("#deploys .said", "take bob back to deployed/7 waits for your approval")
     assert approvals.log[0].reason == "Back to deployed/7"
     await browser.click("#deploys select [value=alice]")
-    await browser.until_count(".log-of-deploys li", 1)
+    await browser.until_count(".log-of-deploys li", 2)
 
     await browser.until_count(".kept li", 2)
     await browser.sees(".kept [data-key=carol]", "3.0 MiB")

@@ -35,6 +35,8 @@ async def test_the_operator_logs_in_approves_writes_and_logs_out(
     await browser.sees("#waiting-approvals", "2 approvals")
     await browser.click(".pending [data-key='1'] .primary")
     await browser.sees(".working", "approved")
+    display = "getComputedStyle(document.querySelector('.pending .what')).display"
+    assert await browser.value(display) == "block", "a card looks as it did"
     await browser.click(".pending [data-key='2'] .buttons button:last-child")
     await browser.type(".pending [data-key='2'] textarea", "Not now.")
     await browser.click(".pending [data-key='2'] .denial .primary")
@@ -52,6 +54,8 @@ async def test_the_operator_logs_in_approves_writes_and_logs_out(
     await browser.type("#compose-text", "@zed hello", Keys.ENTER)
     await browser.sees("#compose .error", "There is no agent zed.")
     assert await browser.value("document.getElementById('compose-text').value") == "@zed hello"
+    await browser.type("#compose-text", Keys.BACKSPACE)
+    await browser.until_hidden("#compose .error")
 
     hive.broker.arrive("alice", "operator", "forty-two")
     await browser.sees(".message.unread .body", "forty-two")

@@ -82,6 +82,7 @@ async def test_themes_are_kept_and_the_flavour_is_a_look_only(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
     page.hive.approvals.ask("carol", "A new agent")
+    page.hive.broker.arrive("alice", "operator", "hello")
     await log_in()
     await chord(browser, "k")
     await keys(browser, "light", Keys.ENTER)
@@ -91,6 +92,10 @@ async def test_themes_are_kept_and_the_flavour_is_a_look_only(
     approve = ".pending button.primary"
     shown = f"getComputedStyle(document.querySelector('{approve}'), '::before').content"
     await browser.until(lambda d: "◆ APPR0VE" in d.execute_script(f"return {shown}"))
+    every = "[...document.querySelectorAll('[data-leet-shown]')]"
+    sizes = f"{every}.map((one) => getComputedStyle(one).fontSize)"
+    await browser.until_count(".message header [data-verb=read][data-leet-shown]", 1)
+    assert set(await browser.value(sizes)) == {"0px"}, "the text shows beside the look"
     await browser.open_live(f"{page.url}/cost")
     assert await browser.value(GROUND) == "rgb(230, 233, 239)"
     await browser.until_count("h2[data-leet-shown='C0ST']", 1)

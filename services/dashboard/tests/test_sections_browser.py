@@ -31,6 +31,11 @@ async def test_the_page_of_costs(page: Page, browser: Browser, log_in: LogIn) ->
     await browser.until_count("#requests tbody tr", 50)
     await browser.click("#requests .older")
     await browser.until_count("#requests tbody tr", 60)
+    # On a phone, no table is wider than the screen.
+    wide = "[...document.querySelectorAll('.folding')].map((b) => b.scrollWidth > b.clientWidth)"
+    await browser.resize(360, 740)
+    assert await browser.value(wide) == [False] * 5
+    await browser.resize(1280, 800)
     # Live: a limit that ends, and what an agent spends.
     page.hive.ledger.limit(ProviderLimit("default", updated=NOW))
     await browser.sees("#limits", "not limited")
@@ -107,7 +112,7 @@ async def test_the_page_of_logs_follows_and_goes_back(
     await choose(browser, "[name=priority] [value='3']")
     await browser.until_count(".log-lines li", 5)
     await choose(browser, "[name=priority] [value='']")
-    await browser.type("[name=text]", "needle", "\t")
+    await browser.type("[name=text]", "needle")
     await browser.sees(".logs .empty", "No line matches.")
     log.write("hay")
     log.write("a Needle")
