@@ -30,8 +30,8 @@ async def login_link(hive: "Hive", output: Output, role: str) -> None:
     """Print a link that logs you in to the dashboard.
 
     The link works once, within 15 minutes. The session is valid for 30 days. An `operator` may do
-    everything. A `reviewer` may answer questions and requests, and approve and deny, but not change
-    the hive otherwise. A `guest` may only read.
+    everything. A `reviewer` may read, answer questions and refused hosts, and approve and deny
+    requests. A `guest` may only read.
     """
     from wire.records.dashboard import Role
 
