@@ -42,6 +42,7 @@ async def test_a_request_is_compared_with_three_bases_and_decided(
     approvals.ask("alice", "Think harder", "apply")
     await log_in()
     await browser.open_live(f"{page.url}/approvals")
+    await browser.sees(".pending .what", "#2 apply alice")
     await browser.sees(".pending .settings", 'model: not set -> "big"')
     await browser.sees(".pending summary.file", "agent.toml\n+2\n−1")  # noqa: RUF001 - as shown
     await browser.sees(".pending .line.removed", '--- "not a head"')
