@@ -45,16 +45,16 @@ async def test_a_turn_that_is_cut_off_is_not_begun_anew(
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"),
-    [("long job", "the turn took more than 5 s"), ("refuse this", "API Error: 400")],
+    ("body", "limit", "reason"),
+    [("long job", 5.0, "the turn took more than 5 s"), ("refuse this", 300.0, "API Error: 400")],
 )
 async def test_after_the_last_attempt_the_agent_is_idle(
-    harness: Harness, hive: Hive, body: str, reason: str
+    harness: Harness, hive: Hive, body: str, limit: float, reason: str
 ) -> None:
     """The message is a dead letter: nothing is tried again, so `error` would not end."""
     hive.most = 0
     await hive.push(body)
-    await harness.start(turn_timeout=5.0)
+    await harness.start(turn_timeout=limit)
     await hive.until(lambda: hive.state == "error")
     assert reason in hive.reports[-1]["reason"]
     if "until" in hive.reports[-1] and hive.reports[-1]["until"]:

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -441,9 +442,11 @@ STEP = st.one_of(
 @given(st.lists(STEP, max_size=25))
 async def test_no_budget_is_exceeded_by_more_than_one_response(steps: list[Any]) -> None:
     """Take any order of reservations, settlements, lost gateways, crashes and reboots."""
-    # In memory: thousands of commits.
-    with TemporaryDirectory(dir="/dev/shm") as folder:
-        room = Room(Path(folder) / "ledger.sqlite", LedgerConfig())
+    # In memory: thousands of commits. An example may end early, in the middle.
+    with (
+        TemporaryDirectory(dir="/dev/shm") as folder,
+        closing(Room(Path(folder) / "ledger.sqlite", LedgerConfig())) as room,
+    ):
         room.limit("agent", "alice", day=2 * DOLLAR)
         room.limit("hive", "hive", week=3 * DOLLAR)
         room.limit("credential", "default", total_tokens=110_000)
@@ -453,7 +456,6 @@ async def test_no_budget_is_exceeded_by_more_than_one_response(steps: list[Any])
             if done is not None:
                 await done
             walk.check()
-        room.close()
 
 
 class Walk:
@@ -539,8 +541,11 @@ async def test_twenty_at_once_exceed_no_budget_by_more_than_one_response(
     wishes: list[tuple[str, int, float]], order: random.Random
 ) -> None:
     """Twenty requests ask at the same time, wait for each other, and end in any order."""
-    with TemporaryDirectory(dir="/dev/shm") as folder:
-        room = Room(Path(folder) / "ledger.sqlite", LedgerConfig())
+    # An example may end early, in the middle.
+    with (
+        TemporaryDirectory(dir="/dev/shm") as folder,
+        closing(Room(Path(folder) / "ledger.sqlite", LedgerConfig())) as room,
+    ):
         room.limit("agent", "alice", day=DOLLAR)
         room.limit("hive", "hive", day=2 * DOLLAR)
         asking = {asyncio.create_task(ask(room, wish)): wish for wish in wishes}
@@ -560,7 +565,6 @@ async def test_twenty_at_once_exceed_no_budget_by_more_than_one_response(
             assert room.budget("hive", "hive").spent < 2 * DOLLAR + largest
             await asyncio.sleep(0)
         assert room.budget("hive", "hive").reserved == 0
-        room.close()
 
 
 async def ask(room: Room, wish: tuple[str, int, float]) -> int | None:
