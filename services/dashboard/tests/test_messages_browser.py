@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 
+import pytest
 from selenium.webdriver.common.keys import Keys
 
 from services.dashboard.tests.browser import Browser, needs_chromium, open_browser
@@ -233,6 +234,7 @@ async def test_questions_take_a_choice_or_words_and_count_down(
     assert broker.freely == [1, 2]
 
 
+@pytest.mark.long
 async def test_of_two_browsers_that_answer_the_second_is_told(
     page: Page, browser: Browser, log_in: LogIn, tmp_path: Path
 ) -> None:
