@@ -82,6 +82,8 @@ export function leave(ended, keeps = LEAVING.ended) {
   try {
     if (keeps.sessionStorage) sessionStorage.setItem(PLACE, path);
     if (keeps.localStorage) localStorage.setItem(PLACE, JSON.stringify({ path, at: Date.now() }));
+    // Another tab may have found out about the logout first.
+    if (keeps === LEAVING.loggedOut) localStorage.removeItem(PLACE);
   } catch {
     // This browser keeps nothing for this address.
   }
@@ -123,6 +125,6 @@ export async function fetchAs(path, options = {}) {
   const secret = session();
   const headers = { ...options.headers, "Hyperhive-Session": secret ?? "" };
   const response = await fetch(path, { ...options, headers });
-  if (response.status === 401) leave(secret);
+  if (response.status === 401) leave(secret, session() === secret ? LEAVING.ended : LEAVING.elsewhere);
   return response;
 }

@@ -270,6 +270,8 @@ def new_tab(driver: WebDriver) -> Iterator[None]:
         driver.switch_to.window(other)
         driver.close()
     driver.switch_to.window(tab)
+    # A page behind another one draws nothing, and is told of no new size.
+    driver.execute("executeCdpCommand", {"cmd": "Page.bringToFront", "params": {}})
     watch(driver)
     driver.execute("getLog", {"type": "browser"})  # what is left of the tabs before
     try:

@@ -46,6 +46,12 @@ def click_on_the_link(driver: WebDriver) -> None:
     chain.move_to_element(screen).move_by_offset(20 - across, 8 - down).click().perform()
 
 
+async def number(browser: Browser, name: str) -> int:
+    """Return the number that the shell prints as `name=NUMBER=`."""
+    shown = f"return document.querySelector('{SCREEN}').innerText.match(/{name}=([0-9]+)=/)?.[1]"
+    return int(await browser.until(lambda d: d.execute_script(shown)))
+
+
 async def test_an_operator_works_in_a_shell(page: Page, browser: Browser, log_in: LogIn) -> None:
     await log_in()
     await browser.open_live(f"{page.url}/agents/alice")
@@ -54,16 +60,12 @@ async def test_an_operator_works_in_a_shell(page: Page, browser: Browser, log_in
         await browser.open(f"{page.url}/agents/alice/terminal")
         await browser.sees("#state", "Live")
         await browser.sees(SCREEN, "$")
-        await keys(browser, "echo six-$((6*7)); tput cols" + Keys.ENTER)
-        await browser.sees(SCREEN, "six-42")
-        columns = await browser.value("document.querySelector('.xterm-rows').innerText")
-        wide = int(columns.split("six-42")[1].split()[0])
+        await keys(browser, "echo wide=$(tput cols)=" + Keys.ENTER)
+        wide = await number(browser, "wide")
         await browser.resize(500, 700)
         narrower = f"until [ $(tput cols) -lt {wide} ]; do sleep 0.1; done"
-        await keys(browser, f"{narrower}; tput cols; echo resized-$((1+1))" + Keys.ENTER)
-        await browser.sees(SCREEN, "resized-2")
-        shown = await browser.value("document.querySelector('.xterm-rows').innerText")
-        narrow = int(shown.split("resized-2")[0].split()[-1])
+        await keys(browser, f"{narrower}; echo narrow=$(tput cols)=" + Keys.ENTER)
+        narrow = await number(browser, "narrow")
         assert 20 < narrow < wide
         assert await browser.overflow() == 0
         await keys(browser, "exit" + Keys.ENTER)
