@@ -57,7 +57,7 @@ def test_a_hijacked_endpoint_has_alices_rights_and_no_more(swarm: Hive) -> None:
     if outcome["inbox of another"] == "allowed [[]]":
         allowed.discard("inbox of another")
     assert allowed == {"own inbox"}, outcome
-    assert len(outcome) == 28
+    assert len(outcome) == 30
 
 
 def test_alice_cannot_reach_the_hosts_etc_home_or_root(swarm: Hive) -> None:

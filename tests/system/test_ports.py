@@ -56,7 +56,9 @@ def test_an_imported_collision_is_shown_and_moves_nobody(carol: Hive) -> None:
     for name, other in (("bob", "carol"), ("carol", "bob")):
         shown = hivectl(carol, "status", name)
         assert (shown["port"], shown["port_shared_with"]) == (wanted, [other])
-    [change] = hivectl(carol, "rebuild", "carol")["changes"]
+    changes = hivectl(carol, "rebuild", "carol")["changes"]
+    # The socket of the port is a file of the container, which is put right, too.
+    [change] = [one for one in changes if "/hive-port@" not in one]
     assert change.startswith(f"port changed from {wanted} (also used by bob) to ")
     assert hivectl(carol, "status", "bob")["port_shared_with"] == []
     assert port(carol, "carol") != wanted
