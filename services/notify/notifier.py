@@ -62,7 +62,7 @@ class Notifier:
         if not fresh and not complete:
             return
         receivers = (*self._webhooks, *self.browsers)
-        # What nobody wants to know must not use up what an agent may cause.
+        # An event that nobody wants to know of must not count against its agent.
         wanted = [item for item in fresh if any(item.event in one.events for one in receivers)]
         posts = [
             (receiver.name, one)

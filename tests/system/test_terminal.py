@@ -52,7 +52,7 @@ def test_the_dashboard_gets_a_shell_of_the_containers_root(swarm: Hive) -> None:
     shown = typed(swarm, "id -un; hostname; stty size; echo proxy=$HTTPS_PROXY.", *DASHBOARD)
     for wanted in ("root\r\n", "alice\r\n", "40 132\r\n", "proxy=http://127.0.0.1:"):
         assert wanted in shown, shown
-    # What it leaves running ends with it.
+    # The programs that it leaves running end with it.
     typed(swarm, "nohup sleep 4242 >/dev/null 2>&1 & sleep 0.2", *DASHBOARD)
     units = (
         "while systemctl list-units --no-legend 'hive-terminal@*' | grep -q .; do sleep 0.1; done"

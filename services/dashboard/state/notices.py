@@ -80,7 +80,7 @@ class Notices:
         self._notices: dict[str, Notice] = {}
         self._states: dict[str, AgentState] = {}
 
-    # What happens
+    # Events
 
     def add_crash(self, name: str, crash: Crashed) -> None:
         """Note that an agent's container ended without having been stopped."""

@@ -233,7 +233,7 @@ class _Terminal:
     async def _key(self) -> bytes | None:
         """Return the frame of what was typed next; None at the end of the page.
 
-        What the page says by itself is no key.
+        A word that the page sends by itself is no key.
         """
         while (received := await self._page.receive()) is not None:
             if isinstance(received, bytes):

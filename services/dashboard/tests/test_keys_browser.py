@@ -64,7 +64,7 @@ async def test_the_palette_finds_agents_and_acts(
     await keys(browser, Keys.ENTER)
     await browser.until_count("dialog", 0)
     assert page.hive.agents["bob"].calls == ["start"]
-    # What may be lost is asked about, as in the menu of the agent.
+    # The page asks before something may be lost, as in the menu of the agent.
     await chord(browser, "k")
     await keys(browser, "stop manager", Keys.ENTER)
     await browser.sees("dialog.ask", "Without the manager, nobody leads")

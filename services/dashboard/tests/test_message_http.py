@@ -61,7 +61,7 @@ async def test_a_thread_has_what_is_answered_and_the_answers(
     assert [row["id"] for row in found["messages"]] == [first, second, third, other]
     assert not found["more"]
     assert (await inside.get("/api/messages/77/thread"))[0] == 404
-    # Whoever answers after very many messages is not found, and the page is told.
+    # An answer after very many messages is not found, and the page is told.
     monkeypatch.setattr(history, "MAX_DOWN", 2)
     found = (await inside.get(f"/api/messages/{second}/thread"))[1]
     assert [row["id"] for row in found["messages"]] == [first, second, other]

@@ -263,7 +263,7 @@ async def test_of_two_browsers_that_answer_the_second_is_told(
         await loser.sees(".asked [data-key='1'] .lost", f"operator answered first: {won}.")
         await loser.sees(".asked [data-key='1'] .lost", f"Your answer was not used: {mine}")
         await winner.until_count(".asked [data-key='1']", 0)
-        # Who only writes an answer is told, too.
+        # A browser in which an answer is only being written is told, too.
         await loser.type(".asked [data-key='2'] [name=own]", "somewhere else")
         broker.cancel(2)
         await loser.sees(".asked [data-key='2'] .lost", "was cancelled. Your answer was not used")

@@ -52,7 +52,7 @@ async def _follow(unit: str, since: int, tell: Tell, reader: LogReader) -> None:
             if later := await reader.after(wanted, MAX_LINES, cursor, wait=True):
                 found = later
                 _tell(found, tell)
-            # What is printed meanwhile becomes one signal, not one for each line.
+            # All lines that are printed meanwhile become one signal, not one each.
             await asyncio.sleep(PACE)
     except HiveError as error:
         log.warning("cannot follow the output of %s: %s", unit, error)
