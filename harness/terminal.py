@@ -31,6 +31,17 @@ CHUNK: Final = 16 * 1024
 FIRST_SECONDS: Final = 10.0
 """The seconds in which the first frame must come."""
 
+_NOT_INHERITED: Final = (
+    # About this unit, not about the shell.
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "SYSTEMD_EXEC_PID",
+    # Programs believe these before the terminal, which alone follows the window.
+    "COLUMNS",
+    "LINES",
+)
 _SIZE: Final = struct.Struct(">HH")
 _PEER: Final = struct.Struct("iII")
 
@@ -82,13 +93,7 @@ def _become(shell: list[str]) -> None:
     """Become the shell, in the child."""
     try:
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        for name in (
-            "INVOCATION_ID",
-            "JOURNAL_STREAM",
-            "LISTEN_FDS",
-            "LISTEN_PID",
-            "SYSTEMD_EXEC_PID",
-        ):
+        for name in _NOT_INHERITED:
             environment.pop(name, None)
         os.execvpe(shell[0], shell, environment)  # noqa: S606 - the shell is the point
     finally:

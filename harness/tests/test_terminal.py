@@ -47,7 +47,7 @@ def shell(*command: str) -> Iterator[tuple[socket.socket, subprocess.Popen[bytes
         served = subprocess.Popen(
             line,
             pass_fds=[theirs.fileno()],
-            env={**os.environ, "PS1": "$ "},
+            env={**os.environ, "PS1": "$ ", "COLUMNS": "7", "LINES": "7"},
             stderr=subprocess.PIPE,
         )
     with ours, served:
@@ -82,8 +82,8 @@ def test_a_shell_gets_keys_and_the_size_of_the_window() -> None:
         until(connection, "$ ")
         connection.sendall(text('stty size; echo $TERM; echo "in-$LISTEN_FDS"\n'))
         assert "24 80" in until(connection, "in-\r\n")
-        connection.sendall(size(40, 132) + text("stty size\n"))
-        until(connection, "40 132")
+        connection.sendall(size(40, 132) + text("stty size; echo $(tput cols) wide\n"))
+        assert "40 132" in until(connection, "132 wide")
         # Ctrl-C reaches the program in the foreground.
         connection.sendall(text("sh -c 'echo it $0; exec sleep 60' runs\n"))
         until(connection, "it runs")

@@ -92,6 +92,9 @@ class FakeHarness:
             return
         self._server.close()
         self._server = None
+        # A connection that the loop has accepted comes to `_connected` four steps later.
+        for _ in range(8):
+            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

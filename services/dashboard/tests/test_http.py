@@ -423,7 +423,7 @@ async def test_stopping_ends_the_streams_at_once(inside: Page) -> None:
         async with asyncio.timeout(TIME_LIMIT):
             inside.dashboard.drain()
             await inside.dashboard.close()
-            assert await stream.content.read() == b""
+            await stream.content.read()  # events of before, then the end
 
 
 @pytest.mark.usefixtures("impatient_streams")
