@@ -55,6 +55,7 @@ async def test_a_command_waits_for_the_operator_and_runs(harness: Harness, hive:
     ]
 
 
+@pytest.mark.long
 async def test_the_time_limit_runs_on_after_the_answer(harness: Harness, hive: Hive) -> None:
     await harness.start(ask_tools=["Bash"], turn_timeout=LIMIT)
     await hive.push("run tail --pid=$$ -f /dev/null")
@@ -94,6 +95,7 @@ async def test_an_agent_that_does_not_ask_is_denied_and_that_is_counted(
     assert hive.questions == []
 
 
+@pytest.mark.long
 async def test_a_session_s_permission_ends_with_the_session(harness: Harness, hive: Hive) -> None:
     await harness.start(**ASKS)
     for count, answer in ((1, ALLOW_SESSION), (2, None), (3, None)):
@@ -179,6 +181,7 @@ async def test_an_answer_after_the_end_of_the_call_wakes_the_agent(
     await asked(hive, 2)
 
 
+@pytest.mark.long
 async def test_a_late_answer_that_is_given_back_lets_nothing_pass_a_second_time(
     harness: Harness, hive: Hive
 ) -> None:
@@ -199,6 +202,7 @@ async def test_a_late_answer_that_is_given_back_lets_nothing_pass_a_second_time(
     await asked(hive, 2)
 
 
+@pytest.mark.long
 async def test_a_late_answer_that_comes_during_a_compaction_begins_the_next_turn(
     harness: Harness, hive: Hive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

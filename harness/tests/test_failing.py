@@ -68,6 +68,7 @@ async def test_after_the_last_attempt_the_agent_is_idle(
     assert hive.reports[-1]["reason"] == ""
 
 
+@pytest.mark.long
 async def test_a_turn_that_urgent_messages_came_into_is_no_attempt(
     harness: Harness, hive: Hive
 ) -> None:
@@ -86,6 +87,7 @@ async def test_a_turn_that_urgent_messages_came_into_is_no_attempt(
     ]
 
 
+@pytest.mark.long
 async def test_a_start_that_hangs_uses_up_nothing(grouped: Harness, hive: Hive) -> None:
     number = await hive.push("hello")
     await grouped.start(start_timeout=10.0)  # far more than a start takes
@@ -159,6 +161,7 @@ async def test_the_user_file_of_an_earlier_version_is_taken_over(
     assert "hasCompletedOnboarding" in (harness.root / ".claude/.claude.json").read_text()
 
 
+@pytest.mark.long
 async def test_nothing_of_an_mcp_server_is_left(
     grouped: Harness, hive: Hive, tmp_path: Path
 ) -> None:
@@ -193,6 +196,7 @@ async def test_an_overloaded_model_shows_from_its_first_reply_on(
     assert hive.called("release") == 0
 
 
+@pytest.mark.long
 async def test_a_limit_with_an_end_is_waited_for(
     harness: Harness, hive: Hive, requests: Requests
 ) -> None:
@@ -236,6 +240,7 @@ async def test_an_agent_that_does_not_go_on_by_itself_gives_its_messages_back(
     assert arguments["uncounted"] is True
 
 
+@pytest.mark.long
 async def test_no_turn_begins_before_the_end_of_a_hold(
     harness: Harness, hive: Hive, requests: Requests
 ) -> None:
@@ -357,6 +362,7 @@ def start_of(verb: str, at: int) -> dict[str, Any]:
     return {"started": {"at": at, "verb": verb, "by": "operator", "changes": changes}}
 
 
+@pytest.mark.long
 async def test_the_agent_is_told_once_of_its_start(harness: Harness, hive: Hive) -> None:
     numbers = []
     for start in (start_of("start", 1), start_of("deploy", 2), start_of("deploy", 2)):
@@ -372,6 +378,7 @@ async def test_the_agent_is_told_once_of_its_start(harness: Harness, hive: Hive)
     assert "Your container" not in again
 
 
+@pytest.mark.long
 async def test_a_deployment_is_a_turn_of_its_own(harness: Harness, hive: Hive) -> None:
     first = await hive.push("hello")
     await harness.start(wake_after_deploy=True, **start_of("start", 1))
@@ -396,6 +403,7 @@ async def test_a_large_context_is_compacted_after_the_turn(harness: Harness, hiv
     assert len(harness.events("compacted")) == 1
 
 
+@pytest.mark.long
 async def test_a_large_context_is_compacted_when_the_session_idles(
     harness: Harness, hive: Hive
 ) -> None:

@@ -19,6 +19,7 @@ async def say(harness: Harness, hive: Hive, body: str) -> None:
     await hive.until(lambda: number in hive.acknowledged)
 
 
+@pytest.mark.long
 async def test_a_list_survives_a_new_session_and_is_told_again(
     harness: Harness, hive: Hive
 ) -> None:

@@ -68,6 +68,7 @@ async def test_claude_stays_between_turns_and_is_resumed_later(
     assert (harness.state / "hyperhive-session-id").read_text() == session
 
 
+@pytest.mark.long
 async def test_an_outage_of_the_model_keeps_the_messages(harness: Harness, hive: Hive) -> None:
     number = await hive.push("fail once")
     await harness.start()
@@ -86,6 +87,7 @@ async def test_an_outage_of_the_model_keeps_the_messages(harness: Harness, hive:
     assert rows == [("failed",), ("done",), ("done",)]
 
 
+@pytest.mark.long
 async def test_what_an_outage_kept_goes_with_the_connection(harness: Harness, hive: Hive) -> None:
     number = await hive.push("fail once")
     await harness.start()
@@ -264,7 +266,7 @@ async def test_a_tool_that_is_not_allowed_is_refused(harness: Harness, hive: Hiv
     assert '"error": true' in results[0][0]
 
 
-@pytest.mark.parametrize("kind", ["command", "url"])
+@pytest.mark.parametrize("kind", ["command", pytest.param("url", marks=pytest.mark.long)])
 async def test_a_server_of_its_own_is_there(
     harness: Harness, hive: Hive, serve_greeter: Callable[[], Awaitable[str]], kind: str
 ) -> None:
@@ -323,6 +325,7 @@ async def test_an_agents_variables_reach_its_commands_and_servers_alone(
     assert any("UNIX-CONNECT" in " ".join(line) for line in lines.values()), "there is no relay"
 
 
+@pytest.mark.long
 async def test_no_argument_tells_what_an_agent_is_told(
     harness: Harness, hive: Hive, serve_greeter: Callable[[], Awaitable[str]]
 ) -> None:
@@ -407,6 +410,7 @@ def _alive(pid: int) -> bool:
     return True
 
 
+@pytest.mark.long
 async def test_the_cost_of_a_turn_is_not_that_of_its_session(harness: Harness, hive: Hive) -> None:
     """Claude Code tells the cost of the session; it goes on after a resume, not after a kill."""
     await harness.start()

@@ -299,5 +299,6 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_events_take_no_memory(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", MANY, str(tmp_path)], check=True, timeout=120)

@@ -22,6 +22,8 @@ STRIDE = 19
 """Only every so many steps are tried: with git each takes some milliseconds."""
 PARTS = 8
 """The steps are spread over so many tests."""
+QUICK = 2
+"""The tests that are not long: they try a quarter of the steps."""
 
 
 class RealStory(Story):
@@ -89,7 +91,10 @@ async def _all(room: RealStory) -> None:
     await room.check()
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(
+    "part",
+    [*range(QUICK), *(pytest.param(part, marks=pytest.mark.long) for part in range(QUICK, PARTS))],
+)
 async def test_a_kill_at_any_git_ends_in_agreement(
     monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from services.dashboard.tests.browser import Browser, needs_chromium, open_browser
 from services.dashboard.tests.conftest import LogIn, Page
 from services.dashboard.tests.late_relay import late
@@ -9,6 +11,7 @@ from services.dashboard.tests.late_relay import late
 pytestmark = needs_chromium
 
 
+@pytest.mark.long
 async def test_the_browser_that_decides_second_is_told_though_the_card_goes(
     page: Page, browser: Browser, log_in: LogIn, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ async def test_its_scripts_neither_read_nor_do_anything(
     await browser.open_live(page.url)  # the session has not ended
 
 
+@pytest.mark.long
 async def test_its_cookies_lock_nobody_out(
     page: Page, browser: Browser, log_in: LogIn, other_port: OtherPort
 ) -> None:

@@ -1,5 +1,7 @@
 """The live tail of an agent's page in a real browser."""
 
+import pytest
+
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
 from services.dashboard.tests.fake_harness import a_busy_turn, a_turn
@@ -172,6 +174,7 @@ async def test_hostile_events_are_text(page: Page, browser: Browser, log_in: Log
             assert await browser.errors() == []
 
 
+@pytest.mark.long
 async def test_a_hundred_thousand_events_keep_the_tab_bounded(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

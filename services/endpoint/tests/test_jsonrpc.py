@@ -105,7 +105,7 @@ _json = st.recursive(
 )
 
 
-@settings(max_examples=1500)
+@settings(max_examples=300)
 @given(
     st.fixed_dictionaries(
         {},
