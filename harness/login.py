@@ -7,16 +7,15 @@ prints the result. The harness watches the file in which Claude Code stores the 
 import os
 import sys
 
-from harness.claude.program import binary
+from harness.claude.program import MissingProgramError, binary
 from harness.claude.user_file import UserFile
 from harness.config import ConfigError, Paths, load
 
 if __name__ == "__main__":
-    program = binary()
-    if not program.is_file():
-        sys.exit(
-            f"There is no Claude Code at {program}: the installation is incomplete. Repeat it."
-        )
+    try:
+        program = binary()
+    except MissingProgramError as error:
+        sys.exit(str(error))
     paths = Paths.from_environment()
     if note := UserFile(paths.claude, paths.claude.parent).repair():
         sys.stderr.write(f"{note}\n")

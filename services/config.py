@@ -6,12 +6,13 @@
 Each room adds the fields it needs to its section's class here. A field has a default, bounds
 (`Field(ge=1)`) and a docstring, from which hyperhive.toml(5) is made, and a row in
 docs/operations.md; the file may leave out everything. HYPERHIVE_CONFIG in the environment names
-another file.
+another file. `python -m services.config` checks the file.
 """
 
 import os
 import re
 import reprlib
+import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args, get_origin
@@ -653,3 +654,16 @@ def _known(model: type[BaseModel], path: tuple[str | int, ...]) -> str:
         else:
             at = at.model_fields[str(part)].annotation
     return ", ".join(at.model_fields)
+
+
+def main() -> str | None:
+    """Check the file; return the sentence that says what is wrong with it."""
+    try:
+        Config.load()
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,9 +10,11 @@ import re
 import secrets
 import select
 import stat
+import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Final, TextIO
 
 from hivectl.exit_codes import CommandError, Exit
@@ -20,7 +22,10 @@ from hivectl.output.text import one_line
 from wire.text.login_pages import UnknownPageError, known_page, without_addresses
 from wire.text.urls import Url
 
-PYTHON: Final = "/usr/lib/hyperhive/bin/python"
+PREFIX: Final = Path("/usr/lib/hyperhive")
+"""The directory of Hyperhive in containers, except on NixOS."""
+STORE: Final = Path("/nix/store")
+"""The Nix store, which is the same in containers."""
 URL_SECONDS: Final = 60.0
 END_SECONDS: Final = 120.0
 KILL_SECONDS: Final = 10.0
@@ -96,6 +101,17 @@ class Login:
     def _said(self) -> str:
         text = self._output.decode(errors="replace").rpartition("prompted >")[2]
         return one_line(without_addresses(text))[:400] or "it printed nothing"
+
+
+def python(prefix: Path | None = None) -> Path:
+    """Return the path of Hyperhive's Python in containers.
+
+    Args:
+        prefix: the directory in which this program is installed; by default that of its Python.
+    """
+    # Not always the prefix of this program: a virtual environment may be mounted at PREFIX.
+    own = prefix or Path(sys.prefix)
+    return (own if own.is_relative_to(STORE) else PREFIX) / "bin/python"
 
 
 @asynccontextmanager
@@ -204,7 +220,8 @@ def _command(machine: str, unit: str) -> list[str]:
     # it by, and a time limit for the case that this program is killed.
     options = ["--pipe", "--wait", "--quiet", "--collect", "--setenv=HOME=/root", f"--unit={unit}"]
     options += [f"--property=RuntimeMaxSec={LONGEST_SECONDS}", "--property=KillSignal=SIGKILL"]
-    return ["systemd-run", f"--machine={machine}", *options, PYTHON, "-P", "-m", "harness.login"]
+    command = [str(python()), "-P", "-m", "harness.login"]
+    return ["systemd-run", f"--machine={machine}", *options, *command]
 
 
 def _end_command(machine: str, unit: str) -> list[str]:

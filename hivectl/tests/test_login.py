@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hivectl.exit_codes import CommandError, Exit
-from hivectl.host.login import Login, has_code, login, read_code
+from hivectl.host.login import Login, has_code, login, python, read_code
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 from wire.text.tests.login_addresses import REFUSED
@@ -139,3 +139,10 @@ async def test_what_a_login_says_makes_no_link() -> None:
 
 async def test_an_agent_that_is_not_there_cannot_log_in(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("login", "carol")).code == Exit.NOT_FOUND
+
+
+def test_the_python_of_containers_is_that_of_the_store_on_nixos() -> None:
+    store = Path("/nix/store/0c4-hyperhive-prefix-0.1.0")
+    assert python(store) == store / "bin/python"
+    # A virtual environment that is mounted at the usual place knows another one.
+    assert python(Path("/home/ann/hive/.venv")) == Path("/usr/lib/hyperhive/bin/python")

@@ -2,7 +2,10 @@
 
 import hashlib
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+
+from services.errors import ConfigError
 
 
 def current(prefix: Path) -> str:
@@ -12,11 +15,29 @@ def current(prefix: Path) -> str:
 
     Args:
         prefix: the directory in which Hyperhive is installed.
+
+    Raises:
+        ConfigError: files are missing; no update would ever be noticed.
     """
     digest = hashlib.sha256()
-    units = sorted((prefix / "share/hyperhive/container").glob("*"))
-    harness = sorted(prefix.glob("lib/python3*/site-packages/harness/**/*"))
-    for path in (*units, *harness):
-        if path.is_file() and path.suffix != ".pyc":
-            digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
+    for folder in (prefix / "share/hyperhive/container", _harness()):
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        if not files:
+            raise ConfigError(
+                f"{folder} has no files, so containers would have no harness. The installation is "
+                "incomplete. Repeat it."
+            )
+        for path in files:
+            if path.suffix != ".pyc":
+                digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return f"{version('hyperhive')}+{digest.hexdigest()[:12]}"
+
+
+def _harness() -> Path:
+    """Return the directory of the harness that is really imported.
+
+    Not a fixed path below the prefix: some installations have their packages elsewhere.
+    """
+    found = find_spec("harness")
+    places = found.submodule_search_locations if found else None
+    return Path(next(iter(places or ()), "harness"))
