@@ -1,12 +1,14 @@
-"""Write the manual pages: `python -m man`."""
+"""Write the manual pages, and the options of the NixOS modules: `python -m man`."""
 
+from man import nix_options
 from man.pages import PAGES, render
 
 
 def main() -> None:
-    """Write each page beside its source."""
+    """Write each page beside its source, and the options beside the modules."""
     for path in PAGES:
         path.write_text(render(path))
+    nix_options.FILE.write_text(nix_options.nix_options())
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class _Page:
         yield from self._sections(self._model, "")
 
     def _sections(self, model: type[BaseModel], path: str) -> Iterator[str]:
-        for name, below in _models(model).items():
+        for name, below in models(model).items():
             kind = model.model_json_schema()["properties"][name].get("type")
             place = f"{path}{name}" + (".NAME" if kind == "object" else "")
             yield from [f"## {f'[[{place}]]' if kind == 'array' else f'[{place}]'}", ""]
@@ -60,9 +60,9 @@ class _Page:
     def _keys(self, model: type[BaseModel], section: BaseModel | None = None) -> Iterator[str]:
         """Yield the keys of a section; `section`: it with its defaults, if these are others."""
         properties = model.model_json_schema()["properties"]
-        texts = _docstrings(model)
+        texts = docstrings(model)
         for name in model.model_fields:
-            if name not in _models(model):
+            if name not in models(model):
                 schema = properties[name]
                 if section is not None and getattr(section, name) is not None:
                     schema = schema | {"default": getattr(section, name)}
@@ -73,7 +73,7 @@ class _Page:
                 yield ""
 
 
-def _models(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+def models(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     """Return the fields of `model` that are sections of their own, or tables or lists of some."""
     found = {}
     for name, field in model.model_fields.items():
@@ -83,7 +83,7 @@ def _models(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     return found
 
 
-def _docstrings(model: type[BaseModel]) -> dict[str, str]:
+def docstrings(model: type[BaseModel]) -> dict[str, str]:
     """Return the docstring below each field of `model`, as one line."""
     source = inspect.getsource(sys.modules[model.__module__])
     classes = [n for n in ast.parse(source).body if isinstance(n, ast.ClassDef)]
