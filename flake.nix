@@ -1,38 +1,131 @@
 {
   description = "Hyperhive: a swarm of Claude Code agents on one host, with an operator who approves every change";
 
-  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+  inputs = {
+    nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+    # For Claude Code alone, which changes every few days.
+    nixpkgs-unstable.url = "github:NixOS/nixpkgs/nixpkgs-unstable";
+  };
 
   outputs =
-    { self, nixpkgs }:
+    {
+      self,
+      nixpkgs,
+      nixpkgs-unstable,
+    }:
     let
+      inherit (nixpkgs) lib;
+
       systems = [
         "x86_64-linux"
         "aarch64-linux"
       ];
-      forEach =
-        make:
-        builtins.listToAttrs (
-          map (system: {
-            name = system;
-            value = make system;
-          }) systems
-        );
+      forEach = make: lib.genAttrs systems (system: make system nixpkgs.legacyPackages.${system});
+
+      # Claude Code is not free software. This allows it, and nothing else, so that an operator need
+      # not set allowUnfree for a whole host.
+      claude =
+        system:
+        (import nixpkgs-unstable {
+          inherit system;
+          config.allowUnfreePredicate = package: lib.getName package == "claude-code";
+        }).claude-code;
+
+      packagesFor =
+        pkgs: claude-code:
+        let
+          package = more: pkgs.callPackage ./nix/package.nix ({ inherit claude-code; } // more);
+        in
+        {
+          hyperhive = package { };
+          hyperhive-harness = package { harnessOnly = true; };
+        };
+
+      # The package of this flake, unless the configuration chooses another: no overlay is needed.
+      ownPackage =
+        { lib, pkgs, ... }:
+        {
+          key = "hyperhive#package";
+          services.hyperhive.package =
+            lib.mkDefault
+              self.packages.${pkgs.stdenv.hostPlatform.system}.hyperhive;
+        };
+
+      # A set, not a path: Nix 2.8 accepts no paths here. The key makes a second import harmless.
+      module = name: {
+        _file = "${self}/flake.nix#nixosModules.${name}";
+        key = "hyperhive#nixosModules.${name}";
+        imports = [
+          (./nix/modules + "/${name}.nix")
+          ownPackage
+        ];
+      };
     in
     {
-      packages = forEach (system: rec {
-        hyperhive = nixpkgs.legacyPackages.${system}.callPackage ./nix/package.nix { };
-        default = hyperhive;
-      });
+      packages = forEach (
+        system: pkgs:
+        let
+          packages = packagesFor pkgs (claude system);
+        in
+        {
+          inherit (packages) hyperhive;
+          harness = packages.hyperhive-harness;
+          default = packages.hyperhive;
+        }
+      );
 
-      overlays.default = final: _previous: {
-        hyperhive = final.callPackage ./nix/package.nix { };
-      };
+      overlays.default =
+        final: prev:
+        let
+          claude-code = claude prev.stdenv.hostPlatform.system;
+        in
+        packagesFor final claude-code // { inherit claude-code; };
 
-      # Nix 2.8 wants a function here, not a path.
-      nixosModules = rec {
-        hyperhive = import ./nix/modules/default.nix;
-        default = hyperhive;
+      nixosModules = lib.genAttrs [
+        "default"
+        "approvals"
+        "assistant"
+        "broker"
+        "dashboard"
+        "gateway"
+        "ledger"
+        "lifecycle"
+        "notify"
+        "telemetry"
+      ] module;
+
+      devShells = forEach (
+        system: pkgs: {
+          default = pkgs.mkShell {
+            packages = [
+              (pkgs.python313.withPackages (libraries: [
+                libraries.hatchling
+                libraries.pytest
+              ]))
+              pkgs.dbus
+              pkgs.git
+              pkgs.nixfmt
+              pkgs.ruff
+              pkgs.socat
+            ];
+          };
+        }
+      );
+
+      formatter = forEach (system: pkgs: import ./nix/formatter.nix { inherit pkgs; });
+
+      checks = forEach (
+        system: pkgs:
+        import ./nix/checks.nix {
+          inherit pkgs lib self;
+          package = self.packages.${system}.hyperhive;
+          formatter = self.formatter.${system};
+        }
+      );
+
+      templates.default = {
+        path = ./nix/templates/host;
+        description = "A NixOS host with a hive";
       };
     };
 }

@@ -13,4 +13,8 @@
 
   # Their LoadCredential=; a credential is called PREFIX_NAME.
   load = prefix: lib.mapAttrsToList (name: file: "${prefix}_${name}:${toString file}");
+
+  # These files by the options that name them, for the check that none is in the store.
+  named =
+    option: files: lib.mapAttrs' (name: file: lib.nameValuePair "${option}.${name}" file) files;
 }

@@ -1,17 +1,80 @@
+# The two packages: `hyperhive` for the host, and `harness` for containers.
+#
+#   callPackage ./nix/package.nix { }            the host
+#   callPackage ./nix/package.nix { harnessOnly = true; }
 {
   lib,
-  python3,
+  # dbus-next needs modules that Python 3.15 drops.
+  python313,
+  runCommand,
+  stdenv,
+  bash,
+  claude-code,
+  coreutils,
+  installShellFiles,
+  systemd,
+  util-linux,
+  harnessOnly ? false,
 }:
 
 let
-  # dbus-next needs modules that Python 3.15 drops.
-  python = python3;
+  python = python313;
+  version = "0.1.0";
 
-  # The services, their command line and the harness are one distribution. `services` is a generic
-  # name for a Python package, so nothing here goes into a shared environment.
-  application = python.pkgs.buildPythonApplication {
-    pname = "hyperhive";
-    version = "0.1.0";
+  # What the code needs of each library; pyproject.toml has the same bounds.
+  bounds = {
+    claude-agent-sdk = {
+      atLeast = "0.2.165";
+      reason = "the harness sends prompts verbatim";
+    };
+    mcp = {
+      atLeast = "2";
+      reason = "the assistant's server is written for its second interface";
+    };
+  };
+
+  # Names that changed in nixpkgs.
+  earlier.systemd-python = "systemd";
+
+  checked =
+    name:
+    let
+      package = python.pkgs.${name} or python.pkgs.${earlier.${name} or name} or null;
+      bound = bounds.${name} or null;
+      found = if package == null then "none" else package.version;
+    in
+    assert lib.assertMsg (package != null)
+      "hyperhive needs the Python library ${name}, which this nixpkgs does not have. Update the input nixpkgs.";
+    assert lib.assertMsg (bound == null || lib.versionAtLeast found bound.atLeast)
+      "hyperhive needs ${name} ${bound.atLeast} or newer, because ${bound.reason}; this nixpkgs has ${found}. Update the input nixpkgs.";
+    package;
+
+  harnessLibraries = [
+    "aiohttp"
+    "claude-agent-sdk"
+    "pydantic"
+    "sdnotify"
+  ];
+  hostLibraries = harnessLibraries ++ [
+    "click"
+    "dbus-next"
+    "http-ece"
+    "idna"
+    "mcp"
+    "opentelemetry-exporter-otlp-proto-http"
+    "opentelemetry-sdk"
+    "prometheus-client"
+    "py-vapid"
+    "systemd-python"
+    "uvicorn"
+    "webauthn"
+  ];
+
+  # The services, their command line and the harness are one distribution. The names of its packages
+  # are generic ones, such as `services`, so it never goes into an environment of others.
+  module = python.pkgs.buildPythonPackage {
+    pname = if harnessOnly then "hyperhive-harness" else "hyperhive";
+    inherit version;
     pyproject = true;
 
     src = lib.fileset.toSource {
@@ -30,57 +93,114 @@ let
     };
 
     build-system = [ python.pkgs.hatchling ];
+    dependencies = map checked (if harnessOnly then harnessLibraries else hostLibraries);
 
-    dependencies = with python.pkgs; [
-      aiohttp
-      claude-agent-sdk
-      click
-      dbus-next
-      http-ece
-      idna
-      mcp
-      opentelemetry-exporter-otlp-proto-http
-      opentelemetry-sdk
-      prometheus-client
-      py-vapid
-      pydantic
-      sdnotify
-      systemd-python
-      uvicorn
-      webauthn
+    # The data is installed into the prefix, whose path it contains.
+    outputs = [
+      "out"
+      "data"
     ];
+    postInstall = ''
+      mkdir -p "$data/lib"
+      mv "$out/share" "$data/share"
+      for folder in systemd sysctl.d sysusers.d tmpfiles.d; do
+        mv "$out/lib/$folder" "$data/lib/$folder"
+      done
+    ''
+    + lib.optionalString harnessOnly ''
+      rm -r "$out/bin" "$out/${python.sitePackages}"/{hivectl,services,wire}
+      rm -r "$data/lib" "$data/share/man" "$data/share/dbus-1" "$data/share/doc"
+    '';
 
     # The tests need a bus and a systemd: `make test` runs them.
     doCheck = false;
-    pythonImportsCheck = [
-      "wire"
-      "services.unit"
-      "hivectl"
-    ];
-
-    # Units name the prefix of an ordinary installation.
-    postFixup = ''
-      for file in $out/lib/systemd/system/*; do
-        substituteInPlace "$file" \
-          --replace-quiet /usr/lib/hyperhive/bin/python ${placeholder "out"}/libexec/hyperhive/python \
-          --replace-quiet /usr/lib/hyperhive "$out"
-      done
-      mkdir -p $out/libexec/hyperhive
-      makeWrapper ${python.interpreter} $out/libexec/hyperhive/python \
-        --prefix PYTHONPATH : "$out/${python.sitePackages}:$PYTHONPATH"
-    '';
-
-    meta = {
-      description = "Runs a swarm of Claude Code agents on one Linux host";
-      longDescription = ''
-        Each agent has a container of its own, a durable broker delivers their messages, and the
-        operator approves every change to the swarm.
-      '';
-      license = lib.licenses.mit;
-      mainProgram = "hivectl";
-      platforms = lib.platforms.linux;
-      maintainers = [ ];
-    };
+    pythonImportsCheck =
+      if harnessOnly then
+        [ "harness.config" ]
+      else
+        [
+          "wire"
+          "services.unit"
+          "hivectl"
+          "harness.config"
+        ];
   };
+
+  meta = {
+    description =
+      if harnessOnly then
+        "The part of Hyperhive that runs in the containers of agents"
+      else
+        "Runs a swarm of Claude Code agents on one Linux host";
+    longDescription = ''
+      Each agent has a container of its own, a durable broker delivers their messages, and the
+      operator approves every change to the swarm.
+    '';
+    license = lib.licenses.mit;
+    platforms = lib.platforms.linux;
+    maintainers = [ ];
+  };
+
+  # An environment as `python.withPackages` makes it, with the data beside the packages. Its Python
+  # has the environment as sys.prefix, also with -I, and needs no PYTHONPATH, which the programs that
+  # it starts would inherit. `withPackages` itself cannot add files.
+  prefix =
+    (python.buildEnv.override {
+      extraLibs = [ module ];
+      postBuild = ''
+        systemd=${systemd} util_linux=${util-linux} coreutils=${coreutils} shell=${bash}/bin/sh \
+          ${bash}/bin/sh ${./install-data.sh} ${module.data} "$out"
+        # The Agent SDK of nixpkgs comes without Claude Code.
+        ln -s ${lib.getExe claude-code} "$out/share/hyperhive/claude"
+      '';
+    }).overrideAttrs
+      { name = "${module.pname}-prefix-${version}"; };
 in
-application
+# Only our own files: a profile with the whole prefix would get its Python and its libraries.
+runCommand "${module.pname}-${version}"
+  {
+    pname = module.pname;
+    inherit version;
+    nativeBuildInputs = [ installShellFiles ];
+    passthru = {
+      inherit
+        module
+        prefix
+        python
+        ;
+      claude = claude-code;
+    };
+    meta =
+      meta
+      // lib.optionalAttrs (!harnessOnly) {
+        mainProgram = "hivectl";
+      };
+  }
+  (
+    ''
+      (cd ${module.data} && find . -type f) | while IFS= read -r file; do
+        mkdir -p "$out/$(dirname "$file")"
+        ln -s "${prefix}/$file" "$out/$file"
+      done
+      ln -s ${prefix}/share/hyperhive/claude "$out/share/hyperhive/claude"
+    ''
+    + (
+      if harnessOnly then
+        ''
+          # systemd.packages looks for units here.
+          mkdir -p "$out/lib/systemd"
+          ln -s ${prefix}/share/hyperhive/container "$out/lib/systemd/system"
+        ''
+      else
+        ''
+          mkdir -p "$out/bin"
+          ln -s ${prefix}/bin/hivectl "$out/bin/hivectl"
+        ''
+        + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+          for shell in bash fish zsh; do
+            ${prefix}/bin/hivectl completion "$shell" > "hivectl.$shell"
+            installShellCompletion --cmd hivectl "--$shell" "hivectl.$shell"
+          done
+        ''
+    )
+  )

@@ -8,8 +8,11 @@
 let
   hive = config.services.hyperhive;
   cfg = hive.approvals;
+  triggers = import ../triggers.nix { inherit lib; };
 in
 {
+  imports = [ ./hive.nix ];
+
   options.services.hyperhive.approvals = {
     enable = lib.mkEnableOption "the queue of requests that wait for the operator" // {
       default = true;
@@ -20,6 +23,7 @@ in
   config = lib.mkIf (hive.enable && cfg.enable) {
     systemd.services.hive-approvals = {
       wantedBy = [ "hive.target" ];
+      restartTriggers = triggers.of hive.settings [ "approvals" ];
       # Any setting here becomes a drop-in that also sets PATH: the programs it calls must be on that.
       path = [
         pkgs.git

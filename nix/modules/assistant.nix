@@ -3,8 +3,11 @@
 let
   hive = config.services.hyperhive;
   cfg = hive.assistant;
+  triggers = import ../triggers.nix { inherit lib; };
 in
 {
+  imports = [ ./hive.nix ];
+
   options.services.hyperhive.assistant = {
     enable = lib.mkEnableOption "the MCP endpoint for assistants, which listens once there is a token" // {
       default = true;
@@ -23,6 +26,14 @@ in
   };
 
   config = lib.mkIf (hive.enable && cfg.enable) {
+    assertions = [
+      {
+        assertion = !(hive.dashboard.enable or false) || cfg.port != hive.dashboard.port;
+        message = "services.hyperhive.assistant.port and services.hyperhive.dashboard.port are both ${toString cfg.port}. Choose another port for one of them.";
+      }
+    ];
+
+    systemd.services.hive-assistant.restartTriggers = triggers.of hive.settings [ "assistant" ];
     # The socket starts the service.
     systemd.sockets.hive-assistant = {
       wantedBy = [ "hive.target" ];

@@ -3,8 +3,11 @@
 let
   hive = config.services.hyperhive;
   cfg = hive.broker;
+  triggers = import ../triggers.nix { inherit lib; };
 in
 {
+  imports = [ ./hive.nix ];
+
   options.services.hyperhive.broker = {
     enable = lib.mkEnableOption "the durable message broker" // {
       default = true;
@@ -15,6 +18,7 @@ in
   config = lib.mkIf (hive.enable && cfg.enable) {
     systemd.services.hive-broker = {
       wantedBy = [ "hive.target" ];
+      restartTriggers = triggers.of hive.settings [ "broker" ];
     };
     systemd.timers.hive-vacuum = {
       wantedBy = [ "hive.target" ];

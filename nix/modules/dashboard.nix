@@ -3,22 +3,58 @@
 let
   hive = config.services.hyperhive;
   cfg = hive.dashboard;
+  triggers = import ../triggers.nix { inherit lib; };
+
+  isLoopback =
+    cfg.address == "localhost" || cfg.address == "::1" || lib.hasPrefix "127." cfg.address;
+  socketAddress =
+    if lib.hasInfix ":" cfg.address then
+      "[${cfg.address}]:${toString cfg.port}"
+    else
+      "${cfg.address}:${toString cfg.port}";
+  set = value: value != null && value != [ ];
 in
 {
+  imports = [ ./hive.nix ];
+
   options.services.hyperhive.dashboard = {
     enable = lib.mkEnableOption "the operator's web dashboard" // {
       default = true;
       example = false;
     };
 
-    port = lib.mkOption {
+    address = lib.mkOption {
       description = ''
-        TCP port on which the dashboard listens, on this host's loopback only. Users of other hosts
-        reach it through a tunnel, or through a proxy of yours that authenticates them.
+        Address on which the dashboard listens. Users of other hosts reach the default one through a
+        tunnel. Another one than a loopback needs {option}`behindProxy`.
       '';
+      type = lib.types.str;
+      default = "127.0.0.1";
+      example = "192.0.2.1";
+    };
+
+    port = lib.mkOption {
+      description = "TCP port on which the dashboard listens.";
       type = lib.types.port;
       default = 7000;
       example = 8080;
+    };
+
+    openFirewall = lib.mkOption {
+      description = "Whether to open the port in the firewall, for a proxy on another host.";
+      type = lib.types.bool;
+      default = false;
+      example = true;
+    };
+
+    behindProxy = lib.mkOption {
+      description = ''
+        Whether a proxy with TLS is in front of the dashboard. It also needs
+        `settings.dashboard.trusted_proxies` and `settings.dashboard.url`.
+      '';
+      type = lib.types.bool;
+      default = false;
+      example = true;
     };
 
     metricsTokenFile = lib.mkOption {
@@ -30,22 +66,60 @@ in
       default = null;
       example = "/run/keys/hive-metrics";
     };
+
+    proxyTokenFile = lib.mkOption {
+      description = ''
+        File with the token that the proxy sends in the header `Hyperhive-Proxy`, outside the Nix store.
+      '';
+      type = lib.types.nullOr lib.types.path;
+      default = null;
+      example = "/run/keys/hive-proxy";
+    };
   };
 
   config = lib.mkIf (hive.enable && cfg.enable) {
+    assertions = [
+      {
+        assertion = isLoopback || cfg.behindProxy;
+        message = "services.hyperhive.dashboard.address = ${cfg.address} can be reached by other hosts, and the dashboard has no TLS. Set behindProxy and put a proxy in front of it, or listen on 127.0.0.1.";
+      }
+      {
+        assertion =
+          !cfg.behindProxy
+          || (set hive.settings.dashboard.trusted_proxies && set hive.settings.dashboard.url);
+        message = "services.hyperhive.dashboard.behindProxy needs settings.dashboard.trusted_proxies and settings.dashboard.url: the addresses of the proxy, and the address that browsers open.";
+      }
+      {
+        assertion = !(cfg.openFirewall && isLoopback);
+        message = "services.hyperhive.dashboard.openFirewall has no effect while the dashboard listens on ${cfg.address}. Set dashboard.address, or leave openFirewall off.";
+      }
+    ];
+
+    services.hyperhive.secretFiles =
+      lib.optionalAttrs (cfg.metricsTokenFile != null) {
+        "dashboard.metricsTokenFile" = cfg.metricsTokenFile;
+      }
+      // lib.optionalAttrs (cfg.proxyTokenFile != null) {
+        "dashboard.proxyTokenFile" = cfg.proxyTokenFile;
+      };
+    services.hyperhive.settings.dashboard.behind_proxy = lib.mkIf cfg.behindProxy true;
+
+    networking.firewall.allowedTCPPorts = lib.mkIf cfg.openFirewall [ cfg.port ];
+
     systemd.sockets.hive-dashboard = {
       wantedBy = [ "hive.target" ];
       # The empty entry removes the address in the package's unit.
       listenStreams = [
         ""
-        "127.0.0.1:${toString cfg.port}"
+        socketAddress
       ];
     };
     systemd.services.hive-dashboard = {
       wantedBy = [ "hive.target" ];
-      serviceConfig.LoadCredential = lib.optional (
-        cfg.metricsTokenFile != null
-      ) "dashboard_metrics:${toString cfg.metricsTokenFile}";
+      restartTriggers = triggers.of hive.settings [ "dashboard" ];
+      serviceConfig.LoadCredential =
+        lib.optional (cfg.metricsTokenFile != null) "dashboard_metrics:${toString cfg.metricsTokenFile}"
+        ++ lib.optional (cfg.proxyTokenFile != null) "dashboard_proxy:${toString cfg.proxyTokenFile}";
     };
 
     users.users.hive-dashboard = {

@@ -3,8 +3,11 @@
 let
   hive = config.services.hyperhive;
   cfg = hive.ledger;
+  triggers = import ../triggers.nix { inherit lib; };
 in
 {
+  imports = [ ./hive.nix ];
+
   options.services.hyperhive.ledger = {
     enable = lib.mkEnableOption "the record of turns and their costs" // {
       default = true;
@@ -13,7 +16,10 @@ in
   };
 
   config = lib.mkIf (hive.enable && cfg.enable) {
-    systemd.services.hive-ledger.wantedBy = [ "hive.target" ];
+    systemd.services.hive-ledger = {
+      wantedBy = [ "hive.target" ];
+      restartTriggers = triggers.of hive.settings [ "ledger" ];
+    };
 
     users.users.hive-ledger = {
       isSystemUser = true;

@@ -8,21 +8,53 @@
 let
   hive = config.services.hyperhive;
   cfg = hive.lifecycle;
+  triggers = import ../triggers.nix { inherit lib; };
+
+  declared = lib.attrNames (lib.filterAttrs (_: agent: agent.create) hive.agents);
 in
 {
-  options.services.hyperhive.lifecycle = {
-    enable = lib.mkEnableOption "the service that runs the agents' containers" // {
+  imports = [ ./hive.nix ];
+
+  options.services.hyperhive = {
+    lifecycle = {
+      enable = lib.mkEnableOption "the service that runs the agents' containers" // {
+        default = true;
+        example = false;
+      };
+    };
+
+    manager.enable = lib.mkEnableOption "the manager, an agent that proposes changes of the others" // {
       default = true;
       example = false;
     };
   };
 
   config = lib.mkIf (hive.enable && cfg.enable) {
+    assertions = [
+      {
+        assertion = hive.broker.enable or true;
+        message = "services.hyperhive.lifecycle needs the broker: agents would get no messages. Set services.hyperhive.broker.enable, or turn lifecycle off, too.";
+      }
+      {
+        assertion = hive.gateway.enable or true;
+        message = "services.hyperhive.lifecycle needs the gateways: agents would not reach the model. Set services.hyperhive.gateway.enable, or turn lifecycle off, too.";
+      }
+    ];
+
+    services.hyperhive.settings.lifecycle.create_manager = lib.mkDefault hive.manager.enable;
+
     # The containers are ordinary units of systemd-nspawn, and machined registers them.
     boot.enableContainers = true;
 
     systemd.services.hive-lifecycle = {
       wantedBy = [ "hive.target" ];
+      restartTriggers = triggers.of hive.settings [
+        "lifecycle"
+        "gateway"
+        "harness"
+        "operator"
+        "telemetry"
+      ];
       # Any setting here becomes a drop-in that also sets PATH: the programs it calls must be on that.
       path = [
         config.systemd.package
@@ -35,7 +67,67 @@ in
       wantedBy = [ "hive.target" ];
     };
     # A template, which lifecycle starts. Without apt, agents cannot have packages of their own.
-    systemd.services."hive-build@".path = [ pkgs.git ];
+    systemd.services."hive-build@" = {
+      path = [ pkgs.git ];
+      # A build that runs is not cut short.
+      restartIfChanged = false;
+    };
+
+    # Lifecycle updates the agents itself, one after the other, each when it has no turn. The endpoints
+    # stop with the containers.
+    systemd.services."systemd-nspawn@".restartIfChanged = false;
+    systemd.services."hive-agent@".restartIfChanged = false;
+
+    systemd.services.hive-declared-agents = lib.mkIf (declared != [ ]) {
+      description = "Hyperhive: create the agents of the configuration";
+      wantedBy = [ "hive.target" ];
+      partOf = [ "hive.target" ];
+      requires = [ "hive-lifecycle.service" ];
+      after = [
+        "hive-lifecycle.service"
+        "hive-broker.service"
+        "hive-approvals.service"
+      ];
+      path = [ hive.package ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        Slice = "hive-services.slice";
+        # Root, because only operators create agents. It talks to the bus and does nothing else.
+        CapabilityBoundingSet = "";
+        NoNewPrivileges = true;
+        ProtectSystem = "strict";
+        ProtectHome = true;
+        PrivateTmp = true;
+        PrivateDevices = true;
+        PrivateNetwork = true;
+        RestrictAddressFamilies = "AF_UNIX";
+        SystemCallArchitectures = "native";
+      };
+      environment.AGENTS = lib.concatStringsSep " " declared;
+      script = ''
+        status=0
+        for agent in $AGENTS; do
+          found=0
+          hivectl status "$agent" > /dev/null 2>&1 || found=$?
+          # 3: there is no such agent.
+          if [ "$found" = 3 ]; then
+            hivectl spawn --timeout 900 "$agent" || status=1
+          elif [ "$found" != 0 ]; then
+            echo "The state of $agent could not be read (exit status $found)." >&2
+            status=1
+          fi
+        done
+        exit "$status"
+      '';
+    };
+
+    users.users.hive-agents = {
+      isSystemUser = true;
+      group = "hive-agents";
+      description = "Hyperhive endpoints of agents";
+    };
+    users.groups.hive-agents = { };
 
     users.users.hive-filter = {
       isSystemUser = true;

@@ -1,0 +1,69 @@
+"""Programs of Nix for the tests: offline, with a store of their own."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[1]
+STAND_IN: Final = ROOT / "tests/nixpkgs"
+OFFLINE: Final = """\
+experimental-features = nix-command flakes
+substituters =
+flake-registry =
+build-users-group =
+sandbox = false
+"""
+
+needs_nix = pytest.mark.skipif(
+    shutil.which("nix-instantiate") is None, reason="nix is not installed (apt install nix-bin)"
+)
+
+
+def run(
+    *command: str | Path, home: Path, check: bool = True, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a program of Nix, with its store and its state below `home`."""
+    environment = {
+        **os.environ,
+        "NIX_CONFIG": OFFLINE,
+        "HOME": str(home),
+        "NIX_STATE_DIR": str(home / "state"),
+        "NIX_STORE_DIR": str(home / "store"),
+        "NIX_LOG_DIR": str(home / "log"),
+        "NIX_CONF_DIR": str(home),
+    }
+    done = subprocess.run(
+        command, env=environment, check=False, capture_output=True, text=True, timeout=timeout
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(done.stderr)
+    return done
+
+
+def evaluate(home: Path, settings: str, *modules: str) -> Any:
+    """Return what modules make of settings, with the stand-in for nixpkgs; see evaluate.nix."""
+    return json.loads(_evaluated(home, settings, modules, check=True).stdout)
+
+
+def refusal(home: Path, settings: str, *modules: str) -> str:
+    """Return the error of settings that are refused."""
+    done = _evaluated(home, settings, modules, check=False)
+    assert done.returncode != 0, "the settings are accepted"
+    return done.stderr
+
+
+def _evaluated(
+    home: Path, settings: str, modules: tuple[str, ...], *, check: bool
+) -> subprocess.CompletedProcess[str]:
+    paths = " ".join(str(ROOT / "nix/modules" / f"{name}.nix") for name in modules or ("default",))
+    return run(
+        *("nix-instantiate", "--eval", "--strict", "--json", STAND_IN / "evaluate.nix"),
+        *("--arg", "modules", f"[ {paths} ]", "--arg", "settings", settings),
+        home=home,
+        check=check,
+    )
