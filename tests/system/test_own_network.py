@@ -566,8 +566,9 @@ def test_an_agent_of_an_earlier_version_keeps_the_hosts_network_until_a_deployme
 def test_the_probe_finds_what_is_there(swarm: Hive, tmp_path: Path) -> None:
     """Otherwise a test that finds nothing would say nothing."""
     inside(swarm, "alice", "tee", "/state/planted", stdin=SECRET)
-    sleeper = f"SECRET={SECRET} exec sleep 1000"
-    swarm.run(*as_service("alice")[:2], "--unit=sleeper", "--quiet", "sh", "-c", sleeper)
+    # Of the type exec, so that it has its environment when the command is over.
+    options = ("--unit=sleeper", "--quiet", "--service-type=exec", f"--setenv=SECRET={SECRET}")
+    swarm.run(*as_service("alice")[:2], *options, "sleep", "1000")
     try:
         found = probe(swarm, "find_secret", "alice", SECRET, timeout=300)["places"]
         assert any("/state/planted" in place for place in found)
