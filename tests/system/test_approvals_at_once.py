@@ -139,7 +139,14 @@ def test_the_agent_crashes_meanwhile(swarm: Hive) -> None:
     at_rest(swarm, "alice", commit)
 
 
-@pytest.mark.parametrize("services", [("approvals",), ("lifecycle",), ("approvals", "lifecycle")])
+@pytest.mark.parametrize(
+    "services",
+    [
+        pytest.param(("approvals",), marks=pytest.mark.long),
+        pytest.param(("lifecycle",), marks=pytest.mark.long),
+        ("approvals", "lifecycle"),
+    ],
+)
 def test_a_service_is_killed_meanwhile(swarm: Hive, services: tuple[str, ...]) -> None:
     commit = proposed(swarm, "alice", f"killed-{'-'.join(services)}")
     number = asked(swarm, "alice", commit)

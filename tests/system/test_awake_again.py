@@ -11,6 +11,7 @@ __all__ = ["sleepy"]
 pytestmark = pytest.mark.system
 
 
+@pytest.mark.long
 def test_a_reminder_that_is_due_wakes_it(sleepy: Hive) -> None:
     # Longer than it takes to fall asleep, and within what the probe waits for.
     answer = call(sleepy, "bob", "remind", text="look again", after_seconds=15)

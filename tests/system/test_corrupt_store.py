@@ -35,7 +35,7 @@ def store(hive: Hive, service: str) -> str:
     return hive.run("sh", "-c", find).stdout.split()[0]
 
 
-@pytest.mark.parametrize("damage", ["corrupt", "unreadable"])
+@pytest.mark.parametrize("damage", ["corrupt", pytest.param("unreadable", marks=pytest.mark.long)])
 def test_a_damaged_store_is_left_alone(swarm: Hive, stopped: str, damage: str) -> None:
     path = store(swarm, stopped)
     swarm.run("sh", "-c", f"rm -f {path}-wal {path}-shm")

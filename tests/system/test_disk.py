@@ -28,6 +28,7 @@ def alice(swarm: Hive) -> Iterator[Hive]:
     swarm.hivectl("start", "alice", timeout=120)
 
 
+@pytest.mark.long
 def test_an_agent_that_fills_the_disk_is_stopped(alice: Hive) -> None:
     used = hivectl(alice, "status", "alice")["disk"]
     assert used is not None

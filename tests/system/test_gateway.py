@@ -184,7 +184,7 @@ def test_a_killed_ledger_counts_each_request_once(alice: Hive) -> None:
     assert total(alice)["reserved_tokens"] == 0
 
 
-@pytest.mark.parametrize("unit", [GATEWAY, LEDGER])
+@pytest.mark.parametrize("unit", [GATEWAY, pytest.param(LEDGER, marks=pytest.mark.long)])
 def test_claude_goes_on_after_a_kill(alice: Hive, unit: str) -> None:
     before = last_served(alice)
     with ThreadPoolExecutor(1) as threads:

@@ -136,6 +136,7 @@ def test_a_damaged_credential_stops_the_gateway_until_it_is_repaired(
     assert clean.run("systemctl", "is-active", "hive-api@alice.socket").stdout == "active\n"
 
 
+@pytest.mark.long
 def test_a_secret_is_nowhere_but_in_its_file_and_its_gateway(clean: Hive, sent: Sent) -> None:
     with clean.popen("/usr/bin/dbus-monitor", "--system") as listening:
         for secret in SECRETS:

@@ -57,6 +57,7 @@ def test_a_budget_that_is_used_up_holds_until_the_operator_raises_it(bob: Hive) 
     assert "bob" not in holds(bob)
 
 
+@pytest.mark.long
 def test_what_an_agent_has_spent_outlives_it_until_a_purge(swarm: Hive) -> None:
     swarm.hivectl("spawn", "eve", timeout=120)
     swarm.hivectl("budget", "eve", "--total", "7")

@@ -134,6 +134,7 @@ def test_an_agent_without_a_login_waits_for_one(lena: Hive) -> None:
     until_state(lena, "lena", "idle", "TurnState")
 
 
+@pytest.mark.long
 def test_an_overload_is_shown_from_the_first_reply_on(swarm: Hive) -> None:
     with following(swarm, "alice") as tail:
         number = send(swarm, "alice", "play overloaded-for 5")

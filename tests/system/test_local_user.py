@@ -82,6 +82,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.long
 def test_large_messages_of_others_reach_no_service(
     swarm: Hive, measured: Callable[[str], None]
 ) -> None:

@@ -222,6 +222,7 @@ def test_a_name_server_is_reached_on_its_port_only(swarm: Hive, configure: Confi
         swarm.run("sh", "-c", "cat > /etc/resolv.conf", input=before)
 
 
+@pytest.mark.long
 def test_name_servers_follow_the_host_while_containers_run(listeners: Hive) -> None:
     swarm = listeners
     before = swarm.run("cat", "/etc/resolv.conf").stdout

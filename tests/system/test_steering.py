@@ -93,6 +93,7 @@ def test_a_restart_is_told_to_the_agent(bob: Hive) -> None:
     assert (told["verb"], told["by"]) == ("restart", "operator")
 
 
+@pytest.mark.long
 def test_another_endpoint_hears_no_command(bob: Hive) -> None:
     """Any agent's endpoint may subscribe to the signal; lifecycle sends it to one connection."""
     until_state(bob, "alice", "idle", "TurnState")

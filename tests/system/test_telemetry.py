@@ -136,6 +136,7 @@ def test_an_agent_exports_as_itself_and_a_hostile_span_is_refused(
     assert (found.resource["service.name"], found.name) == ("alice", "execute_tool by-hand")
 
 
+@pytest.mark.long
 def test_a_collector_that_is_away_stops_nobody(swarm: Hive, collected: Collector) -> None:
     since = swarm.run("date", "+%s").stdout.strip()
     collected.status = 503
