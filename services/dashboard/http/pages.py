@@ -18,14 +18,14 @@ SECTIONS: Final[tuple[str, ...]] = (
     "settings",
 )
 """The sections that have a page of their own: /NAME is the file NAME.html. The links to them are
-in shared_sections.html."""
+in shared_header.html."""
 
 STATIC: Final = Path(__file__).parents[1] / "static"
 VENDOR: Final = Path(__file__).parents[1] / "vendor"
 """The files of npm packages, which sandbox/vendor.py fetches; vendor.toml names them."""
 
 SHARED: Final = re.compile(r"^ *<!-- (shared_[a-z]+\.html) -->\n", re.MULTILINE)
-"""The line of a page in whose place another file stands, which several pages have in common."""
+"""The line in whose place another file stands, which several pages have in common."""
 
 VERSION: Final = 'content="VERSION"'
 """The attribute that gets the version of the scripts: a shared worker of another version, which
@@ -62,8 +62,7 @@ def load(directory: Path = STATIC, vendor: Path = VENDOR) -> dict[str, bytes]:
     version = f'content="{_version(files)}"'
     for name in files.keys() - shared.keys():
         if name.endswith(".html"):
-            page = SHARED.sub(lambda line: shared[line[1]].decode(), files[name].decode())
-            files[name] = page.replace(VERSION, version).encode()
+            files[name] = _whole(files[name], shared).replace(VERSION, version).encode()
     if icon := files.get("icon.svg"):
         files |= {f"icon-{count}.svg": _with_badge(icon, count) for count in COUNTS}
     served = {name: text for name, text in files.items() if name not in shared}
@@ -101,6 +100,11 @@ def marked_if_linked(request: web.Request, page: bytes) -> bytes:
     if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
         return page
     return page.replace(b"<main", b"<main data-linked", 1)
+
+
+def _whole(page: bytes, shared: dict[str, bytes]) -> str:
+    """Return a page, or a part of one, with the parts that it names."""
+    return SHARED.sub(lambda line: _whole(shared[line[1]], shared), page.decode())
 
 
 def _version(files: dict[str, bytes]) -> str:

@@ -1,6 +1,7 @@
 """The files of the pages: each page is whole, and what pages share stands in one file."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,22 @@ def test_a_page_names_the_version_of_the_scripts(page: str, tmp_path: Path) -> N
     first = pages.load(tmp_path)["page.html"]
     (tmp_path / "b.js").write_text("3")
     assert len({f'content="{version}"'.encode(), first, pages.load(tmp_path)["page.html"]}) == 3
+
+
+def test_what_pages_share_stands_in_one_file() -> None:
+    """No five lines in a row are at the top of two pages."""
+    runs: Counter[tuple[str, ...]] = Counter()
+    for page in sorted({*PAGES} - {"error.html", "login.html"}):
+        lines = (pages.STATIC / page).read_text().partition("    <main")[0].splitlines()
+        runs.update({tuple(lines[at : at + 5]) for at in range(len(lines) - 4)})
+    assert [run for run, count in runs.items() if count > 1] == []
+
+
+def test_a_part_may_have_parts(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("<!-- shared_a.html -->\n<main>\n")
+    (tmp_path / "shared_a.html").write_text("<!-- shared_b.html -->\na\n")
+    (tmp_path / "shared_b.html").write_text("b\n")
+    assert pages.load(tmp_path)["page.html"] == b"b\na\n<main>\n"
 
 
 def test_a_shared_part_that_is_missing_is_an_error(tmp_path: Path) -> None:
