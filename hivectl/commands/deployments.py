@@ -159,7 +159,7 @@ async def deploy_log(hive: "Hive", output: Output, name: str, limit: int) -> Non
             Cell(d.tag),
             d.commit[:12],
             d.requested_by,
-            one_line(d.description),
+            one_line(d.description) + ("" if d.kept else " (purged)"),
         ]
         for d in found
     ]

@@ -266,11 +266,15 @@ async def test_a_change_is_asked_for(hive: FakeHive, hivectl: Hivectl) -> None:
 
 async def test_the_log_of_deployments(hive: FakeHive, hivectl: Hivectl) -> None:
     [first, second] = hive.approvals.deployments
-    hive.approvals.deployments = [first._replace(description="More\n memory"), second]
+    hive.approvals.deployments = [
+        first._replace(description="More\n memory"),
+        second._replace(kept=False),
+    ]
     head, alice, bob = (await hivectl("deploy-log")).out.splitlines()
     assert alice.index("deployed/3") == head.index("TAG")
     assert alice.endswith("0123456789ab  manager   More memory")
     assert bob.split()[2:4] == ["bob-2", "deployed/0"]
+    assert bob.endswith(" (purged)")
     [found] = (await hivectl("deploy-log", "alice", "--limit", "1", "--json")).json
     assert found == {
         "at": "2023-11-14T22:13:20.123456Z",
@@ -279,6 +283,7 @@ async def test_the_log_of_deployments(hive: FakeHive, hivectl: Hivectl) -> None:
         "approval": 3,
         "requested_by": "manager",
         "description": "More\n memory",
+        "kept": True,
         "tag": "deployed/3",
     }
     assert hive.approvals.calls == [("deploy log", "", 50), ("deploy log", "alice", 1)]

@@ -78,6 +78,9 @@ class Deploy(NamedTuple):
     """The number of the request; 0 for an agent's first configuration."""
     requested_by: Str
     description: Str
+    kept: Bool = True
+    """Whether its configuration is kept: a purge of the agent deletes the agent's configurations,
+    but not the log."""
 
     @property
     def tag(self) -> str:

@@ -111,23 +111,30 @@ class Meta:
     async def log(self, agent: str | None, limit: int) -> list[Deploy]:
         """Return the last `limit` deploys, newest first.
 
+        Those from before the removal of an agent are not kept, also if there is an agent of the
+        same name now.
+
         Args:
             agent: return only its deploys; None: those of all agents.
         """
-        wanted = f"^Agent: {agent}$" if agent is not None else "^Approval: "
-        found = await git(
-            self._home,
-            "log",
-            "-z",
-            f"--max-count={limit}",
-            "--all-match",
-            f"--grep={wanted}",
-            "--grep=^Approval: ",
-            "--format=" + "%x1f".join(_FIELDS),
-            _MAIN,
-            limit=_LOG,
-        )
-        return [_deploy(entry) for entry in found.decode().split("\0") if entry]
+        wanted = (f"Agent: {agent}$", f"Remove {agent}$") if agent else ("Approval: ", "Remove ")
+        count = limit
+        while True:
+            found = await git(
+                self._home,
+                "log",
+                "-z",
+                f"--max-count={count}",
+                *(f"--grep=^{line}" for line in wanted),
+                "--format=" + "%x1f".join(_FIELDS),
+                _MAIN,
+                limit=_LOG,
+            )
+            entries = [entry for entry in found.decode().split("\0") if entry]
+            deploys = _deploys(entries)
+            if len(deploys) >= limit or len(entries) < count:
+                return deploys[:limit]
+            count *= 2  # some of them were removals
 
     async def _deployed(self) -> dict[str, Pin]:
         found = json.loads(await git(self._home, "cat-file", "blob", f"{_MAIN}:{_FILE}"))
@@ -169,7 +176,16 @@ def _line(text: str) -> str:
     return prose(first, one_line=True)[:_SUBJECT].rstrip()
 
 
-def _deploy(entry: str) -> Deploy:
-    time, subject, agent, commit, approval, requested_by = entry.strip("\n").split("\x1f")
-    description = subject.removeprefix(f"Deploy {agent}:").strip()
-    return Deploy(int(time) * 1_000_000, agent, commit, int(approval), requested_by, description)
+def _deploys(entries: list[str]) -> list[Deploy]:
+    """Return the deploys among entries of the log, newest first, that may be removals, too."""
+    removed: set[str] = set()
+    found = []
+    for entry in entries:
+        time, subject, agent, commit, approval, by = entry.strip("\n").split("\x1f")
+        if not approval:
+            removed.add(subject.removeprefix("Remove "))
+            continue
+        at, description = int(time) * 1_000_000, subject.removeprefix(f"Deploy {agent}:").strip()
+        kept = agent not in removed
+        found.append(Deploy(at, agent, commit, int(approval), by, description, kept))
+    return found

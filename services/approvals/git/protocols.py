@@ -74,4 +74,4 @@ class Meta(Protocol):
         """Return what each agent runs."""
 
     async def log(self, agent: str | None, limit: int) -> list[Deploy]:
-        """Return the last deploys."""
+        """Return the last deploys, those of purged agents as not kept."""

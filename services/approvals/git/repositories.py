@@ -284,7 +284,10 @@ class Repositories:
     def _home(self, agent: str) -> Path:
         home = self._applied / agent
         if not names.is_agent_name(agent) or not home.is_dir():
-            raise NotFound(f"There is no repository of the agent {agent[:64]!r}.")
+            raise NotFound(
+                f"There are no configurations of the agent {agent[:64]!r}: there is no such agent, "
+                "or they were deleted when it was purged. `hivectl deploy-log` lists what it ran."
+            )
         return home
 
 

@@ -164,6 +164,7 @@ class FakeMeta:
     async def remove(self, agent: str) -> None:
         async with self.faults.at("remove from meta"):
             self.pins.pop(agent, None)
+            self.deploys = [d._replace(kept=d.kept and d.agent != agent) for d in self.deploys]
 
     async def deployed(self) -> dict[str, Pin]:
         async with self.faults.at("deployed"):

@@ -72,7 +72,8 @@ async def test_a_purged_agent_leaves_no_repository(room: Room) -> None:
     assert room.git.applied == {}
     assert room.meta.pins == {}
     assert room.row(number).note == "alice was purged."
-    assert [d.approval for d in await room.approvals.deploy_log("", 10)] == [1, 0]
+    log = await room.approvals.deploy_log("", 10)
+    assert [(d.approval, d.kept) for d in log] == [(1, False), (0, False)]
     assert await spawn(room, "alice") == 3
 
 

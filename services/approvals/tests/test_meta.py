@@ -76,14 +76,33 @@ async def test_the_log_is_the_history(meta: Meta) -> None:
     assert await meta.deployed() == {"alice": Pin(3, THREE)}
     found = await meta.log(None, 10)
     assert [entry[1:] for entry in found] == [
-        ("alice", THREE, 3, "manager", "Deploy bob: no"),
-        ("bob", TWO, 2, "operator", ""),
-        ("alice", ONE, 0, "hyperhive", "initial configuration"),
+        ("alice", THREE, 3, "manager", "Deploy bob: no", True),
+        ("bob", TWO, 2, "operator", "", False),
+        ("alice", ONE, 0, "hyperhive", "initial configuration", True),
     ]
     assert found[0].at >= found[-1].at > 1_600_000_000_000_000
     assert [entry.approval for entry in await meta.log("alice", 1)] == [3]
     assert [entry.approval for entry in await meta.log("alice", 9)] == [3, 0]
     assert await meta.log("carol", 9) == []
+
+
+async def test_the_log_tells_an_agent_from_a_purged_one_of_the_same_name(meta: Meta) -> None:
+    for number in range(1, 4):
+        await meta.prepare("alice", number, ONE)
+        await meta.finalize("alice", "Remove alice", "manager")
+        await meta.prepare("bob", number, TWO)
+        await meta.finalize("bob", "", "Remove bob")
+        if number < 3:
+            await meta.remove("alice")
+    for limit in range(1, 5):
+        found = await meta.log("alice", limit)
+        whole = [(3, True), (2, False), (1, False)]
+        assert [(entry.approval, entry.kept) for entry in found] == whole[:limit]
+    everything = await meta.log(None, 100)
+    assert len(everything) == 6
+    for limit in range(1, 8):
+        assert await meta.log(None, limit) == everything[:limit]
+    assert all(entry.kept for entry in everything if entry.agent == "bob")
 
 
 async def test_nobody_talks_himself_into_the_log(meta: Meta) -> None:

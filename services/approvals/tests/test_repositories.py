@@ -77,7 +77,7 @@ async def test_a_missing_commit_or_repository_is_not_found(
         await ours.fetch("alice", SHA[:7])
     with pytest.raises(InvalidArgument, match="7 to 40 digits"):
         await ours.fetch("alice", "main")
-    with pytest.raises(NotFound, match="repository of the agent 'bob'"):
+    with pytest.raises(NotFound, match="no configurations of the agent 'bob'"):
         await ours.fetch("bob", commit)
     theirs.remove()
     with pytest.raises(NotFound, match="no proposed repository alice"):

@@ -179,6 +179,7 @@ class DeployRow(Shape):
     approval: int
     requested_by: str
     description: Text
+    kept: bool
 
 
 class EventRow(Shape):

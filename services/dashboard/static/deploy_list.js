@@ -49,16 +49,21 @@ export class DeployList {
     for (const deploy of this.#deploys) {
       const agent = agents[deploy.agent];
       // An agent to which nothing was deployed runs its initial configuration.
-      const isSame = agent && (agent.deployed_commit ? agent.deployed_commit === deploy.commit : deploy.approval === 0);
+      const isSame = agent && deploy.kept && (agent.deployed_commit ? agent.deployed_commit === deploy.commit : deploy.approval === 0);
       deploy.runs = isSame && !newest.has(deploy.agent);
       if (deploy.runs) newest.add(deploy.agent);
-      deploy.useless = !agent || isSame;
+      deploy.useless = !agent || !deploy.kept || isSame;
     }
     const key = ({ agent, approval, at }) => `${agent}-${approval}-${at}`;
-    keyed(this.section.querySelector("ol"), this.#deploys, key, (one) => this.#make(one), (node, one) => {
+    const update = (node, one) => {
       node.querySelector(".chip").hidden = !one.runs;
       node.querySelector(".revert").hidden = one.useless;
-    });
+      const link = node.querySelector(".agent");
+      // An agent of the same name that came later is another one.
+      if (one.kept && agents[one.agent]) link.href = `/agents/${one.agent}`;
+      else link.removeAttribute("href");
+    };
+    keyed(this.section.querySelector("ol"), this.#deploys, key, (one) => this.#make(one), update, ({ kept }) => kept);
   }
 
   #make(deploy) {
@@ -75,12 +80,12 @@ export class DeployList {
       "li",
       {},
       at,
-      el("a", { href: `/agents/${deploy.agent}` }, el("strong", {}, deploy.agent)),
+      el("a", { className: "agent" }, el("strong", {}, deploy.agent)),
       what,
       el("span", { className: "by" }, el("code", {}, deploy.commit.slice(0, 12)), ` ${tag} by ${deploy.requested_by}`),
       el("span", { className: "chip" }, "runs now"),
       revert,
-      makeFolded("Changes", path, `hivectl deploy-log ${deploy.agent}`),
+      ...(deploy.kept ? [makeFolded("Changes", path, `hivectl deploy-log ${deploy.agent}`)] : makeRest(deploy)),
     );
   }
 
@@ -94,4 +99,42 @@ export class DeployList {
       button.disabled = false;
     }
   }
+}
+
+/** Make what can be shown of a deploy of an agent that was purged: the request, if there was one. */
+function makeRest({ agent, approval, commit }) {
+  const why = `Its change cannot be shown: the configurations of ${agent} were deleted when it was purged.`;
+  const line = el("p", { className: "by purged" }, why);
+  if (approval === 0) return [line];
+  const body = el("div", { className: "request" });
+  const box = el("details", { className: "change" }, el("summary", {}, `Request ${approval}`), body);
+  box.addEventListener("toggle", async () => {
+    if (!box.open) return;
+    try {
+      const [found] = (await get(`/api/approvals?before=${approval + 1}`)).approvals;
+      if (found?.id !== approval || found.commit !== commit) throw new Error(`Request ${approval} is not kept.`);
+      showRequest(body, found);
+    } catch (failure) {
+      setSentence(body, failure.message);
+    }
+  });
+  return [line, box];
+}
+
+function showRequest(node, request) {
+  const asked = el("time");
+  putTime(asked, request.requested);
+  const decided = el("time");
+  putTime(decided, request.resolved);
+  const said = (className, shown) => {
+    const line = el(className === "log" ? "pre" : "p", { className, dir: "auto" });
+    putText(line, shown);
+    return shown.length ? line : "";
+  };
+  node.replaceChildren(
+    el("p", { className: "by" }, `${request.kind} requested by ${request.requested_by}, `, asked, `; ${request.state}, `, decided),
+    said("reason", request.reason),
+    said("note", request.note),
+    said("log", request.log),
+  );
 }
