@@ -31,6 +31,7 @@ LANDED = {
         "46dc1d8f45140816",
         "c510c0ea2dbbe366",
         "5d84bf4412669e74",
+        "e0b9e4d42477ca94",
     ],
     "ledger": ["1b1662b4a8841ed9", "0c3f26606955c1a9", "9466ac98fe704cf4"],
     "lifecycle": [

@@ -317,6 +317,8 @@ class MessageFilter(NamedTuple):
     """Queued before this time."""
     kind: Str | None = None
     state: MessageState | None = None
+    thread: UInt64 | None = None
+    """The messages that this one answers, itself, and all that answer one of them."""
 
 
 @dictionary(keys={"sender": "from", "recipient": "to"})

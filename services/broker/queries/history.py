@@ -31,6 +31,7 @@ _CHECK_EVERY: Final = 1000
 _BOUNDS: Final[Mapping[str, Any]] = {  # of type Any in pydantic
     "before": Field(ge=0, le=MAX_UINT64),
     "after": Field(ge=0, le=MAX_UINT64),
+    "thread": Field(ge=1, le=LAST_ID),
     "since": Field(ge=-(2**63), le=LAST_ID),
     "until": Field(ge=-(2**63), le=LAST_ID),
 }

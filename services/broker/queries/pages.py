@@ -99,6 +99,20 @@ _SHARED: Final = {
     "before": "{id} < :before",
     "after": "{id} > :after",
 }
+_THREAD: Final = """{id} IN (
+  WITH RECURSIVE
+    answered(id) AS (
+      VALUES (:thread)
+      UNION SELECT in_reply_to FROM message JOIN answered USING (id) WHERE in_reply_to > 0
+    ),
+    thread(id) AS (
+      SELECT id FROM answered
+      UNION SELECT answer.id FROM thread JOIN message AS answer
+        ON answer.in_reply_to = thread.id AND answer.in_reply_to > 0
+    )
+  SELECT id FROM thread
+)"""
+"""The condition for the messages of a thread. Its last term chooses the index."""
 _OPEN: Final = "acknowledged IS NULL AND parked IS NULL"
 _HELD: Final = "{id} IN (SELECT value FROM json_each(:leased))"
 _NOT_HELD: Final = "{id} NOT IN (SELECT value FROM json_each(:leased))"
@@ -110,6 +124,7 @@ _MESSAGES: Final = _Table(
         **_SHARED,
         "sender": "sender = :sender",
         "kind": "kind = :kind",
+        "thread": _THREAD,
         "since": "{id} >= :first AND {id} < :end AND queued >= :since",
         "until": "{id} >= :first AND {id} < :end AND queued < :until",
     },

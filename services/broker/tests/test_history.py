@@ -96,6 +96,39 @@ async def test_an_agent_is_on_either_side(database: Database, past: History) -> 
     assert await ids(past, ALICE, agent="bob", text="two") == []
 
 
+async def test_a_thread_is_found_however_much_came_since(database: Database, past: History) -> None:
+    async def say_to(number: int, sender: str, to: str) -> int:
+        draft = Draft(sender, to, "message", "x", in_reply_to=number)
+        return (await MessageStore(database).append(draft))[0]
+
+    first = await say(database, "operator", "alice", "first")
+    other = await say(database, "bob", "alice", "another")
+    second = await say_to(first, "alice", "operator")
+    await database.write(
+        lambda db: db.executemany(
+            "INSERT INTO message (sender, recipient, kind, queued, urgent, in_reply_to, origin, "
+            "round) VALUES ('alice', 'operator', 'message', 1, 0, 0, 'alice', 0)",
+            [()] * 2000,
+        )
+    )
+    third = await say_to(second, "operator", "alice")
+    also = await say_to(first, "alice", "bob")
+    await say_to(other, "alice", "bob")
+    whole = [first, second, third, also]
+    for number in whole:
+        assert await ids(past, thread=number) == whole
+    assert await ids(past, thread=second, limit=2) == [third, also]
+    assert await ids(past, thread=second, before=third) == [first, second]
+    assert await ids(past, BOB, thread=second) == [also]
+    assert await ids(past, thread=second, text="first") == [first]
+    # An answer to a message that was deleted still belongs to the others.
+    await database.write(lambda db: db.execute("DELETE FROM message WHERE id = ?", (first,)))
+    assert await ids(past, thread=third) == [second, third, also]
+    assert await ids(past, thread=10**6) == []
+    with pytest.raises(InvalidArgument, match="thread"):
+        await ids(past, thread=0)
+
+
 async def test_notify_sees_only_the_operators_messages(database: Database, past: History) -> None:
     notify = Principal(Kind.SERVICE, "notify")
     mine = await say(database, "alice", "operator", "look")
@@ -327,8 +360,10 @@ async def test_no_query_of_messages_grows_with_the_history(database: Database) -
     reads += [
         partial(page, wanted=MessageFilter(state=state), party=None) for state in MessageState
     ]
+    reads += [partial(page, wanted=MessageFilter(thread=1), party=who) for who in (None, "bob")]
     used = await plans(database, *reads)
-    for index in ("message_to", "message_from", "message_kind", "message_open", "message_dead"):
+    indexes = ("message_to", "message_from", "message_kind", "message_open", "message_dead")
+    for index in (*indexes, "message_answers"):
         assert any(index in plan for plan in used), index
     # The search index is given the bounds of the ids, too.
     assert any(plan.startswith("SCAN message_search") and plan.endswith("<>") for plan in used)
@@ -342,6 +377,9 @@ async def test_no_query_of_messages_grows_with_the_history(database: Database) -
         "SCAN message USING INDEX message_dead",
         "SCAN message_search VIRTUAL TABLE INDEX",
         "SCAN main.message_search_config",  # a few rows
+        "SCAN CONSTANT ROW",
+        "SCAN answered",  # the thread itself
+        "SCAN thread",
         "SCAN message_clock",  # one row for each time that the clock was set back
     )
     scans = {p for p in used if p.startswith("SCAN") and not p.startswith(bounded)}

@@ -46,8 +46,9 @@ class MessageHandlers:
         return _found(await self._history.page(wanted, query.limit))
 
     async def thread(self, request: web.Request) -> web.Response:
-        """Answer with the thread of a message."""
-        return _found(await self._history.thread(_id(request)))
+        """Answer with the newest messages of the thread of a message."""
+        query = queries.read(request, queries.ThreadQuery)
+        return _found(await self._history.thread(_id(request), query.before, query.limit))
 
     async def mark_all_read(self, request: web.Request) -> web.Response:
         """Remove messages from the operator's inbox."""

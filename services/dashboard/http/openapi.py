@@ -64,7 +64,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "POST /api/messages": Operation(shapes.Sent, bodies.Message),
     "POST /api/messages/read": Operation(body=bodies.Messages),
     "GET /api/messages/{id}": Operation(shapes.WholeBody),
-    "GET /api/messages/{id}/thread": Operation(shapes.History),
+    "GET /api/messages/{id}/thread": Operation(shapes.History, query=queries.ThreadQuery),
     "GET /api/history": Operation(shapes.History, query=queries.HistoryQuery),
     "GET /api/reminders/{id}": Operation(shapes.WholeBody),
     "POST /api/reminders/{id}/cancel": Operation(),

@@ -86,6 +86,13 @@ class HistoryQuery(Query):
     limit: int = Field(default=MAX_ROWS, ge=1, le=MAX_ROWS)
 
 
+class ThreadQuery(Query):
+    """The page of the messages of a thread that a page wants."""
+
+    before: int | None = Field(default=None, ge=0, le=MAX_NUMBER)
+    limit: int = Field(default=MAX_ROWS, ge=1, le=MAX_ROWS)
+
+
 class LogQuery(Query):
     """The lines of the journal that a page wants."""
 

@@ -35,17 +35,20 @@ export class History {
     // The mirror has all that is newer than the beginning of its window.
     const start = live.length > 0 ? live[Math.max(0, live.length - WINDOW)].id : null;
     this.#before = this.#asksBroker ? null : start;
-    if (wanted.thread) await this.#readThread();
-    else if (this.#asksBroker || this.rows().length < PAGE) await this.older();
+    if (this.#asksBroker || this.rows().length < PAGE) await this.older();
+    // A long thread is read back to the message that it is about.
+    const isMissing = () => this.more && !this.#known.has(Number(wanted.thread));
+    while (wanted.thread && wanted === this.#wanted && isMissing()) await this.older();
   }
 
   /** Read an older page. */
   async older() {
     const number = this.#number;
+    const { thread, ...fields } = this.#wanted;
     const query = new URLSearchParams({ limit: PAGE });
-    for (const [key, value] of Object.entries(this.#wanted)) if (value) query.set(key, value);
+    for (const [key, value] of Object.entries(fields)) if (value) query.set(key, value);
     if (this.#before !== null) query.set("before", this.#before);
-    const found = await get(`/api/history?${query}`);
+    const found = await get(thread ? `/api/messages/${thread}/thread?${query}` : `/api/history?${query}`);
     if (number !== this.#number) return;
     this.#add(found.messages);
     this.more = found.more;
@@ -88,14 +91,6 @@ export class History {
 
   #add(rows) {
     for (const row of rows) this.#known.set(row.id, row);
-  }
-
-  async #readThread() {
-    const number = this.#number;
-    const found = await get(`/api/messages/${this.#wanted.thread}/thread`);
-    if (number !== this.#number) return;
-    this.#add(found.messages);
-    this.more = false;
   }
 
   // Answers to messages of the thread belong to it.

@@ -194,9 +194,20 @@ class FakeBroker(Interface, name=names.BROKER):
             and wanted.state in (None, one.state)
             and wanted.kind in (None, one.kind)
             and (wanted.since or 0) <= one.queued < (wanted.until or 2**63)
+            and (wanted.thread is None or one.id in self._thread(wanted.thread))
             and all(word in one.body for word in (wanted.text or "").split())
         ]
         return found[-limit:]
+
+    def _thread(self, number: int) -> set[int]:
+        thread = set()
+        while 0 < number <= len(self.log):
+            thread.add(number)
+            number = self.log[number - 1].in_reply_to
+        for one in self.log:
+            if one.in_reply_to in thread:
+                thread.add(one.id)
+        return thread
 
     def remind(self, owner: str, due: int, body: str, file: str = "") -> int:
         """Set a reminder."""

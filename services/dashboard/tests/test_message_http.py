@@ -2,7 +2,6 @@
 
 import pytest
 
-from services.dashboard.clients import history
 from services.dashboard.tests.conftest import Page
 from services.dashboard.tests.fakes import NOW
 from wire.records.broker import QuestionState
@@ -46,9 +45,7 @@ async def test_a_filter_that_is_not_valid_is_refused(inside: Page, query: str) -
     assert answer["error"]
 
 
-async def test_a_thread_has_what_is_answered_and_the_answers(
-    inside: Page, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_thread_has_what_is_answered_and_the_answers_in_pages(inside: Page) -> None:
     broker = inside.hive.broker
     first = broker.add("operator", "alice", "first")
     broker.add("bob", "alice", "another")
@@ -61,11 +58,19 @@ async def test_a_thread_has_what_is_answered_and_the_answers(
     assert [row["id"] for row in found["messages"]] == [first, second, third, other]
     assert not found["more"]
     assert (await inside.get("/api/messages/77/thread"))[0] == 404
-    # An answer after very many messages is not found, and the page is told.
-    monkeypatch.setattr(history, "MAX_DOWN", 2)
-    found = (await inside.get(f"/api/messages/{second}/thread"))[1]
-    assert [row["id"] for row in found["messages"]] == [first, second, other]
-    assert found["more"]
+    # An answer is found after however many other messages.
+    for _ in range(1100):
+        broker.add("alice", "bob", "much")
+    late = broker.add("operator", "alice", "late", in_reply_to=third)
+    for query, wanted, more in (
+        ("limit=3", [third, other, late], True),
+        (f"limit=3&before={third}", [first, second], False),
+        ("", [first, second, third, other, late], False),
+    ):
+        found = (await inside.get(f"/api/messages/{second}/thread?{query}"))[1]
+        assert ([row["id"] for row in found["messages"]], found["more"]) == (wanted, more)
+    assert (await inside.get(f"/api/messages/{second}/thread?before=1"))[1]["messages"] == []
+    assert (await inside.get(f"/api/messages/{second}/thread?after=1"))[0] == 400
 
 
 async def test_several_messages_are_marked_as_read(inside: Page) -> None:
