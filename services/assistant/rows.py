@@ -11,6 +11,7 @@ from wire.records.approvals import Approval
 from wire.records.broker import Message, Question
 from wire.records.ledger import Budget, Cost
 from wire.records.lifecycle import AgentProperties
+from wire.records.tokens import token_counts
 from wire.text.escaping import literal, prose
 
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
@@ -115,10 +116,7 @@ def cost(cost: Cost) -> Row:
         "dollars": cost.cost / 1_000_000,
         "unknown_price": cost.unknown_price,
         "turns": cost.turns,
-        "input_tokens": cost.input_tokens,
-        "output_tokens": cost.output_tokens,
-        "cache_read_tokens": cost.cache_read_tokens,
-        "cache_write_tokens": cost.cache_write_tokens,
+        **token_counts(cost),
     }
 
 

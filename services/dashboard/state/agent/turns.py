@@ -14,6 +14,7 @@ from services.dashboard.state.tables import Json, Row
 from wire.agent_web import Day, State, Step
 from wire.agent_web import Turn as ReportedTurn
 from wire.records.ledger import Cost, Turn
+from wire.records.tokens import token_counts
 
 MAX_STEP: Final = 500
 
@@ -67,10 +68,7 @@ def turn_row(turn: ReportedTurn) -> Row:
 def _figures(turn: ReportedTurn | Turn) -> Row:
     """Return the figures that the harness and the ledger tell in the same units."""
     return {
-        "input_tokens": turn.input_tokens,
-        "output_tokens": turn.output_tokens,
-        "cache_read_tokens": turn.cache_read_tokens,
-        "cache_write_tokens": turn.cache_write_tokens,
+        **token_counts(turn),
         "context_tokens": turn.context_tokens,
         "tool_calls": turn.tool_calls,
         "denied": turn.denied,
