@@ -148,6 +148,26 @@ def test_an_agent_is_taken_back_to_what_it_was(swarm: Hive) -> None:
     assert "MOOD" not in told.get("command_environment", {})
 
 
+def test_the_operator_edits_a_configuration_in_an_editor(swarm: Hive) -> None:
+    def edit(editor: str, *options: str) -> str:
+        environment = ("env", "--unset=VISUAL", f"EDITOR={editor}")
+        command = ("hivectl", "edit", "bob", "--yes", *options)
+        return swarm.run(*environment, *command, timeout=120).stdout
+
+    before = agent(swarm, "bob")
+    assert edit("true") == "no changes\n"
+    assert agent(swarm, "bob")["deployed_commit"] == before["deployed_commit"]
+    script = "sed -i '1i environment.EDITED = \"yes\"'"
+    assert "bob: deploy done\n" in edit(script, "-m", "Try an editor")
+    ended = until_ended(swarm, max(row["id"] for row in hivectl(swarm, "pending", "--all")))
+    assert (ended["state"], ended["requested_by"]) == ("deployed", "operator")
+    assert agent(swarm, "bob")["deployed_commit"] == ended["commit"] != before["deployed_commit"]
+    assert hivectl(swarm, "deploy-log", "bob")[0]["description"] == "Try an editor"
+    assert 'environment.EDITED = "yes"\n' in swarm.hivectl("cat", "bob").stdout
+    told = json.loads(inside(swarm, "bob", "cat", "/etc/hyperhive/harness.json").stdout)
+    assert told["command_environment"]["EDITED"] == "yes"
+
+
 @pytest.mark.long
 def test_a_yes_that_waits_for_a_long_turn_can_be_hurried(swarm: Hive) -> None:
     number = asked(swarm, "give bob the variable HASTE=none", "I asked for HASTE")

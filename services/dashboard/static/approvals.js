@@ -4,6 +4,8 @@
 import { decide, get } from "./api.js";
 import { makeChange } from "./diff.js";
 import { el, keyed, setText, showError } from "./dom.js";
+import { keepDraft, keepTyped } from "./drafts.js";
+import { makeEnterHint, sendOnEnter } from "./enter.js";
 import { moment, putText, putTime } from "./text.js";
 
 const WORKING = new Set(["approved", "building"]);
@@ -104,7 +106,10 @@ function makeDenial(approval, opener, error) {
   note.setAttribute("aria-label", "Note for the manager");
   const submit = el("button", { type: "submit", className: "primary" }, "Deny");
   const cancel = el("button", { type: "button", className: "quiet" }, "Cancel");
-  const form = el("form", { className: "denial", hidden: true }, note, submit, cancel);
+  const draft = `denial-${approval.id}`;
+  keepTyped(note, draft);
+  sendOnEnter(note, submit);
+  const form = el("form", { className: "denial", hidden: true }, note, submit, cancel, makeEnterHint("denies"));
   const close = () => {
     form.hidden = true;
     opener.setAttribute("aria-expanded", "false");
@@ -112,9 +117,9 @@ function makeDenial(approval, opener, error) {
   };
   cancel.addEventListener("click", close);
   form.addEventListener("keydown", (event) => event.key === "Escape" && close());
-  form.addEventListener("submit", (event) => {
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    settle(approval, "deny", { note: note.value.trim() }, [submit, cancel], error);
+    if (await settle(approval, "deny", { note: note.value.trim() }, [submit, cancel], error)) keepDraft(draft, null);
   });
   return form;
 }

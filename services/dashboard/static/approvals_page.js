@@ -4,6 +4,7 @@ import { get, post } from "./api.js";
 import { openMirror } from "./common.js";
 import { Checked } from "./config_editor.js";
 import { showError } from "./dom.js";
+import { keepDraft, recallDraft } from "./drafts.js";
 import { renderRefused } from "./egress.js";
 import { guardPresses } from "./press_guard.js";
 import { OlderRequests, renderApprovals } from "./approvals.js";
@@ -61,10 +62,25 @@ const failed = form.querySelector(".failed");
 const said = form.querySelector(".said");
 const text = form.querySelector("textarea");
 const config = new Checked(text, form.querySelector(".complaint"), () => "agent.toml");
+const DRAFT = "spawn";
+
+const { name: kept, reason: why, config: begun } = recallDraft(DRAFT) ?? {};
+form.elements.name.value = kept ?? "";
+form.elements.reason.value = why ?? "";
+if (begun) config.value = begun;
+
+form.addEventListener("input", keep);
+
+function keep() {
+  const { name, reason } = form.elements;
+  const draft = { name: name.value, reason: reason.value, config: text.value };
+  keepDraft(DRAFT, Object.values(draft).some(Boolean) ? draft : null);
+}
 
 form.querySelector(".template").addEventListener("click", async () => {
   try {
     config.value = (await get("/api/configuration/template")).text;
+    keep();
   } catch (failure) {
     showError(failed, failure.message);
   }
@@ -83,6 +99,7 @@ form.addEventListener("submit", async (event) => {
     said.hidden = false;
     form.reset();
     config.value = "";
+    keepDraft(DRAFT, null);
   } catch (failure) {
     showError(failed, failure.message);
   }

@@ -5,6 +5,8 @@ import { post } from "./api.js";
 import { byName } from "./agent_order.js";
 import { ask } from "./confirm.js";
 import { el, keyed, setSentence, setText, showError } from "./dom.js";
+import { keepDraft, recallDraft } from "./drafts.js";
+import { sends } from "./enter.js";
 import { plural } from "./text.js";
 
 const form = document.getElementById("compose");
@@ -20,7 +22,7 @@ const send = form.querySelector("[type=submit]");
 
 const MANAGER = "manager";
 const EVERYBODY = "*";
-const KEY = "compose";
+const DRAFT = "compose";
 
 /** Why a message to an agent in a state of its container is not read now. */
 const UNREAD = {
@@ -156,7 +158,7 @@ export class Compose {
     if (event.isComposing) return;
     const names = this.#matching();
     if (names.length > 0 && this.#keyInList(event, names)) event.preventDefault();
-    else if (event.key === "Enter" && !event.shiftKey) {
+    else if (sends(event)) {
       event.preventDefault();
       form.requestSubmit();
     } else if (event.key === "Escape") this.#replyTo(null);
@@ -223,23 +225,14 @@ export class Compose {
   }
 
   #keep() {
-    try {
-      const kept = { text: text.value, last: this.#last, reply: this.#inReplyTo };
-      sessionStorage.setItem(KEY, JSON.stringify(kept));
-    } catch {
-      // This browser keeps nothing for this address.
-    }
+    keepDraft(DRAFT, { text: text.value, last: this.#last, reply: this.#inReplyTo });
   }
 
   #recall() {
-    try {
-      const kept = JSON.parse(sessionStorage.getItem(KEY)) ?? {};
-      text.value = kept.text ?? "";
-      this.#last = kept.last ?? MANAGER;
-      this.#inReplyTo = kept.reply ?? null;
-    } catch {
-      // The box begins empty.
-    }
+    const kept = recallDraft(DRAFT) ?? {};
+    text.value = kept.text ?? "";
+    this.#last = kept.last ?? MANAGER;
+    this.#inReplyTo = kept.reply ?? null;
   }
 }
 

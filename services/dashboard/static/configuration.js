@@ -1,14 +1,18 @@
 // The page of an agent's configuration: the files as they are deployed, and an editor. A change is shown as a
-// diff before it is sent; what is deployed then is exactly that, or nothing.
+// diff before it is sent; what is deployed then is exactly that, or nothing. What is written and not sent is a
+// draft, which survives a reload.
 
 import { get, post } from "./api.js";
 import { openMirror } from "./common.js";
 import { Checked } from "./config_editor.js";
+import { ask } from "./confirm.js";
 import { DeployList } from "./deploy_list.js";
 import { showDiff } from "./diff.js";
-import { el, setSentence, showError } from "./dom.js";
+import { el, setSentence, setText, showError } from "./dom.js";
+import { keepDraft, recallDraft } from "./drafts.js";
 import { guardPresses } from "./press_guard.js";
-import { putText } from "./text.js";
+import { may } from "./session.js";
+import { putText, putTime } from "./text.js";
 
 const [, , name] = location.pathname.split("/");
 const api = `/api/agents/${name}`;
@@ -22,9 +26,16 @@ const choice = find("select");
 const reviewed = find(".reviewed");
 const buttons = [find(".review"), find(".save"), find(".save-now")];
 
-let path = "agent.toml";
-let file = null; // what is deployed, as it was fetched
-let isEditing = false;
+const FIRST = "agent.toml";
+const KEPT = `configuration-${name}`;
+
+let path = FIRST;
+let file = null; // what is deployed, as it was fetched last
+/** What is edited: `path`, `text` and `reason`; `begun`, the text with which it was begun, `base`, the commit of that; `at`. */
+let draft = null;
+let isKept = true; // whether the draft survives a reload
+let isRecalled = false; // whether the draft is from before a reload, and has not been compared yet
+let against = ""; // the commit with which the shown change compares the draft
 let shown = 0; // the newest deployed request when the file was fetched last
 let load = 0; // the number of the current load; the answer to an older one is not used
 
@@ -51,30 +62,42 @@ const latest = () =>
     .filter((one) => one.agent === name && one.state === "deployed")
     .reduce((last, { id }) => Math.max(last, id), 0);
 
-// What runs is another commit than the one that is edited.
+/** Return a text as the box has it. */
+const plain = (text) => text.replaceAll(/\r\n?/g, "\n");
+
+/** Whether the draft was changed: only then is there something to lose. */
+const isChanged = () => draft !== null && draft.text !== draft.begun;
+
+// What is deployed is another commit than the one at which the draft was begun, or which it was compared with.
 function noteDeployed() {
-  const commit = mirror.tables.agents[name]?.deployed_commit;
-  find(".outdated").hidden = !(isEditing && file && commit && commit !== file.commit);
+  const runs = mirror.tables.agents[name]?.deployed_commit;
+  const known = reviewed.hidden ? draft?.base : against;
+  const isOld = file !== null && (file.commit !== known || (runs && runs !== file.commit));
+  if (draft && file && file.commit !== against) forgetReview();
+  find(".outdated").hidden = !(draft && isOld);
 }
 
 async function fetchFile() {
   const current = ++load;
   try {
     const found = await get(`${api}/configuration?path=${encodeURIComponent(path)}`);
-    if (current !== load || isEditing) return noteDeployed();
+    if (current !== load) return;
     file = found;
-    showError(failed);
+    if (!draft) showError(failed);
     renderFile();
   } catch (failure) {
     if (current !== load) return;
     find(".reading").hidden = true;
     showError(failed, failure.message);
   }
+  // A draft whose base has moved shows at once what it would change now.
+  if (isRecalled && draft && file && file.commit !== draft.base) review();
+  isRecalled = false;
 }
 
 function renderFile() {
   find(".edit").disabled = false;
-  find(".reading").hidden = false;
+  find(".reading").hidden = draft !== null;
   find(".commit").textContent = file.commit.slice(0, 12);
   choice.hidden = file.files.length < 2;
   if (file.files.join("\0") !== [...choice.options].map((option) => option.value).join("\0"))
@@ -97,51 +120,93 @@ choice.addEventListener("change", () => {
 
 // Editing
 
-function edit(on) {
-  isEditing = on;
-  find(".reading").hidden = on;
-  form.hidden = !on;
-  choice.disabled = on;
+/** Edit a draft; null: end that. */
+function edit(edited) {
+  draft = edited;
+  find(".reading").hidden = draft !== null || file === null;
+  form.hidden = draft === null;
+  choice.disabled = draft !== null;
   forgetReview();
   find(".outdated").hidden = true;
+  if (!draft) return keepDraft(KEPT, null);
+  form.elements.reason.value = draft.reason;
+  checked.value = draft.text;
+  putTime(find(".draft time"), draft.at);
+  find(".draft code").textContent = draft.base.slice(0, 12);
+  keep();
 }
 
-const forgetReview = () => (reviewed.hidden = true);
+/** Keep what is written, and say that it is a draft. */
+function keep() {
+  draft.text = box.value;
+  draft.reason = form.elements.reason.value;
+  isKept = keepDraft(KEPT, isChanged() ? draft : null);
+  find(".draft").hidden = !isChanged();
+  setText(find(".draft span"), isKept ? "" : "This browser cannot keep it: it is lost when you leave the page.");
+  setText(find(".discard"), isChanged() ? "Discard the draft" : "Cancel");
+}
+
+function forgetReview() {
+  reviewed.hidden = true;
+  against = "";
+}
 
 find(".edit").addEventListener("click", () => {
   said.hidden = true;
   showError(failed);
-  edit(true);
-  checked.value = file.text;
+  const { text, commit } = file;
+  edit({ path, text, reason: "", begun: plain(text), base: commit, at: Date.now() * 1000 });
   box.focus();
   box.setSelectionRange(0, 0);
 });
 
-find(".cancel").addEventListener("click", () => {
-  edit(false);
+find(".discard").addEventListener("click", async () => {
+  const sentence = `What you have changed in ${path} is lost.`;
+  if (isChanged() && !(await ask("Discard the draft?", sentence, { verb: "Discard" }))) return;
+  edit(null);
+  form.reset();
   showError(failed);
-  noteDeployed();
-});
-
-find(".outdated button").addEventListener("click", () => {
-  edit(false);
+  if (file === null) path = FIRST;
   fetchFile();
 });
 
-// A review is about the text as it was.
-box.addEventListener("input", forgetReview);
+find(".outdated button").addEventListener("click", () => review());
 
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const text = box.value;
-  const change = await attempt(() => post(`${api}/configuration/compare`, { path, text }));
-  if (!change || text !== box.value) return;
-  if (change.base !== file.commit) return showError(failed, `Another configuration of ${name} was deployed meanwhile.`);
-  showDiff(find(".reviewed .diff"), change.diff, `hivectl cat ${name} ${path}`, "This changes nothing.");
-  renderReplaced();
-  reviewed.hidden = false;
-  reviewed.scrollIntoView({ block: "nearest" });
+form.addEventListener("input", () => {
+  // A review is about the text as it was.
+  if (draft.text !== box.value) forgetReview();
+  keep();
+  noteDeployed();
 });
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  review();
+});
+
+async function review() {
+  const { text } = draft;
+  const change = await attempt(() => post(`${api}/configuration/compare`, { path, text }));
+  if (change && change.base !== file?.commit) await fetchFile();
+  if (!change || draft?.text !== text) return;
+  showDiff(find(".reviewed .diff"), change.diff, `hivectl cat ${name} ${path}`, "This changes nothing.");
+  against = change.base;
+  renderReplaced();
+  renderMoved();
+  reviewed.hidden = false;
+  noteDeployed();
+  reviewed.scrollIntoView({ block: "nearest" });
+}
+
+// The draft replaces another file than the one with which it was begun.
+function renderMoved() {
+  const line = find(".moved");
+  line.hidden = against === draft.base;
+  const [then, now] = [draft.base.slice(0, 12), against.slice(0, 12)];
+  const isSame = file?.commit === against && plain(file.text) === draft.begun;
+  const what = isSame ? `has the same ${path}` : `has another ${path}: the draft takes back what that changed`;
+  setSentence(line, `The draft was begun at \`${then}\`. \`${now}\`, which is deployed now, ${what}.`);
+}
 
 // A request of the manager's is based on what is deployed now: a deploy supersedes it.
 function renderReplaced() {
@@ -155,14 +220,14 @@ find(".save").addEventListener("click", () => save(false));
 find(".save-now").addEventListener("click", () => save(true));
 
 async function save(now) {
-  const body = { path, text: box.value, base: file.commit, reason: form.elements.reason.value.trim(), now };
+  const body = { path, text: draft.text, base: against, reason: draft.reason.trim(), now };
   const answer = await attempt(() => post(`${api}/configuration`, body));
-  if (!answer) return;
+  // It may have failed because something else was deployed.
+  if (!answer) return fetchFile();
   putText(said, answer.said);
   said.hidden = false;
+  edit(null);
   form.reset();
-  edit(false);
-  noteDeployed();
   // The button was below a long text.
   said.scrollIntoView({ block: "center" });
 }
@@ -180,14 +245,21 @@ async function attempt(call) {
   }
 }
 
-// A text that was not sent is lost with the page: the browser asks first.
+// A draft that is not kept is lost with the page: the browser asks first.
 addEventListener("beforeunload", (event) => {
-  if (isEditing && box.value !== file.text) event.preventDefault();
+  if (isChanged() && !isKept) event.preventDefault();
 });
 
 const title = find("h2 a");
 title.textContent = name;
 title.href = `/agents/${name}`;
 document.title = `Configuration of ${name} · Hyperhive`;
+
+const kept = recallDraft(KEPT);
+if (kept && may("operator")) {
+  isRecalled = true;
+  path = kept.path;
+  edit(kept);
+}
 guardPresses();
 mirror.connect();

@@ -2,6 +2,8 @@
 
 import { post } from "./api.js";
 import { el, keyed, setText, showError } from "./dom.js";
+import { keepDraft, recallDraft } from "./drafts.js";
+import { sends } from "./enter.js";
 import { putText } from "./text.js";
 
 // The words of wire/steering.py; a test compares them.
@@ -63,6 +65,7 @@ export class Prompt {
     this.#place = this.#history.length;
     setText(this.#form.querySelector("output"), agent);
     this.#text.placeholder = "Message, or /help";
+    this.#text.value = recallDraft(`prompt-${agent}`) ?? "";
     this.#text.addEventListener("input", () => {
       this.#chosen = 0;
       this.#isClosed = false;
@@ -80,6 +83,7 @@ export class Prompt {
       this.#submit();
     });
     this.#said.querySelector("button").addEventListener("click", () => (this.#said.hidden = true));
+    this.#render();
   }
 
   /** Run a command, and show what the harness says; return whether it was carried out. */
@@ -156,7 +160,7 @@ export class Prompt {
     const options = this.#options();
     const isOpen = options.length > 0;
     if (isOpen && this.#keyInList(event, options)) event.preventDefault();
-    else if (event.key === "Enter" && !event.shiftKey) {
+    else if (sends(event)) {
       event.preventDefault();
       this.#form.requestSubmit();
     } else if (event.key === "ArrowUp" && this.#isOnLine("first")) this.#recall(-1, event);
@@ -201,6 +205,7 @@ export class Prompt {
   }
 
   #render() {
+    keepDraft(`prompt-${this.#agent}`, this.#text.value || null);
     const rows = Math.min(10, this.#text.value.split("\n").length);
     if (this.#text.rows !== rows) this.#text.rows = rows;
     const options = this.#options();

@@ -7,6 +7,8 @@ import { decide, get } from "./api.js";
 import { ask } from "./confirm.js";
 import { makeCountdown } from "./countdown.js";
 import { el, keyed, setText, showError } from "./dom.js";
+import { keepDraft, keepTyped } from "./drafts.js";
+import { makeEnterHint, sendOnEnter } from "./enter.js";
 import { putMarkdown } from "./markdown.js";
 import { makeLongText } from "./message.js";
 import { joined, putText, putTime, textOf } from "./text.js";
@@ -72,7 +74,7 @@ export function makeQuestion(question) {
     "p",
     { className: "what" },
     el("strong", {}, question.from),
-    " asks ",
+    el("span", { className: "verb" }, " asks "),
     question.to === "operator" ? "you" : question.to,
     el("span", { className: "by" }, ", ", asked),
   );
@@ -88,6 +90,7 @@ export function makeQuestion(question) {
   }
   if (question.permission && isMine(question)) readFirst(item);
   else item.append(el("p", { className: "answer" }));
+  if (!isOpen(question)) putOutcome(item, question);
   return item;
 }
 
@@ -128,16 +131,38 @@ export function updateQuestion(item, question) {
   const form = item.querySelector("form");
   if (isOpen(question)) return;
   const show = () => {
-    item.querySelector(".what .cancel")?.remove();
-    item.querySelector(".what .countdown")?.remove();
+    putOutcome(item, question);
     (item.querySelector(".in-place") ?? item.querySelector("form"))?.remove();
     if (!item.querySelector("p.answer")) item.append(el("p", { className: "answer" }));
     const line = item.querySelector("p.answer");
     line.dataset.state = question.state;
-    if (question.state !== "answered") setText(line, question.state);
-    else putText(line, [`${question.answered_by}: `, ...joined(question.answer, ", ")]);
+    line.hidden = question.state !== "answered";
+    if (!line.hidden) putText(line, [`${question.answered_by}: `, ...joined(question.answer, ", ")]);
   };
   if (!form || !end(item, question, show)) show();
+}
+
+/** Say in the first line of an item how its question ended. */
+function putOutcome(item, question) {
+  const what = item.querySelector(".what");
+  what.querySelector(".cancel")?.remove();
+  const countdown = what.querySelector(".countdown");
+  if (countdown?.previousSibling?.nodeType === Node.TEXT_NODE) countdown.previousSibling.remove(); // the dot before it
+  countdown?.remove();
+  setText(what.querySelector(".verb"), " asked ");
+  if (what.querySelector(".outcome")) return;
+  const outcome = el("span", { className: "by outcome" }, ` · ${outcomeOf(question)}`);
+  if (question.resolved) {
+    const at = el("time");
+    putTime(at, question.resolved);
+    outcome.append(", ", at);
+  }
+  what.append(outcome);
+}
+
+function outcomeOf({ state, answered_by: by }) {
+  if (state === "answered") return by ? `answered by ${by === "operator" ? "you" : by}` : "answered";
+  return { expired: "expired without an answer", cancelled: "cancelled without an answer" }[state] ?? "ended";
 }
 
 /**
@@ -176,8 +201,7 @@ function lose(item, question, texts, done) {
     box.remove();
     done();
   });
-  item.querySelector(".what .cancel")?.remove();
-  item.querySelector(".what .countdown")?.remove();
+  putOutcome(item, question);
   (item.querySelector(".in-place") ?? item.querySelector("form")).replaceWith(box);
 }
 
@@ -189,6 +213,8 @@ function typed(question, form) {
   return own ? [...texts, own] : texts;
 }
 
+const draftOf = ({ id }) => `answer-${id}`;
+
 function makeAnswer(question, item) {
   const error = el("p", { className: "error", role: "alert", hidden: true });
   const form = el("form", { className: "answering", autocomplete: "off", data: { needs: "reviewer" } });
@@ -198,7 +224,9 @@ function makeAnswer(question, item) {
   else if (question.choices.length === 0) {
     const text = el("textarea", { name: "text", rows: 2, required: true });
     text.setAttribute("aria-label", `Your answer to ${question.from}`);
-    form.append(text, submit);
+    keepTyped(text, draftOf(question));
+    sendOnEnter(text, submit);
+    form.append(text, submit, makeEnterHint("answers"));
   } else form.append(makeChoices(question), ...makeOwn(question), submit);
   form.append(error);
   form.addEventListener("submit", (event) => {
@@ -221,6 +249,7 @@ function makeOwn(question) {
   if (!question.own) return [];
   const own = el("input", { type: "text", name: "own" });
   own.placeholder = question.multi ? "And in your own words" : "Or in your own words";
+  keepTyped(own, draftOf(question));
   own.setAttribute("aria-label", own.placeholder);
   // Who writes an answer does not choose another one.
   if (!question.multi)
@@ -238,13 +267,9 @@ function makeDecision(question, submit) {
   own.placeholder = deny < 0 ? "Or an answer of your own" : "With Deny: the reason, for the agent";
   own.setAttribute("aria-label", own.placeholder);
   if (!question.multi) submit.value = OWN;
-  const end = deny < 0 ? submit : controls[deny];
+  keepTyped(own, draftOf(question));
   // Enter must not press the first choice, as it does by itself.
-  own.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter") return;
-    event.preventDefault();
-    own.form.requestSubmit(end);
-  });
+  sendOnEnter(own, deny < 0 || question.multi ? submit : controls[deny]);
   const rule = el("p", { className: "by rule", hidden: textOf(question.rule) === "" });
   putText(rule, ["Always allow adds ", question.rule, ` to allowed_tools of ${question.from}.`].flat());
   return [...controls, rule, own, ...(deny < 0 ? [submit] : [])];
@@ -304,6 +329,7 @@ async function answer(question, item, form, submitter, error) {
     await decide(`/api/questions/${question.id}/answer`, own ? { answer: texts, own } : { answer: texts });
     won.add(item);
     attempts.delete(item);
+    keepDraft(draftOf(question), null);
   } catch (failure) {
     attempts.set(item, { texts, sending: false });
     showError(error, failure.message);

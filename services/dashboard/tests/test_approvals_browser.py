@@ -2,6 +2,7 @@
 
 import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from services.dashboard.tests.browser import Browser, needs_chromium
@@ -126,6 +127,25 @@ async def test_of_two_browsers_that_decide_the_loser_is_told(
     await browser.sees("#approvals > .error", "Request 1 for alice is already denied.")
 
 
+async def test_the_note_of_a_denial_survives_a_reload_and_enter_sends_it(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    approvals = page.hive.approvals
+    approvals.ask("alice", "more", "apply")
+    await log_in()
+    await browser.open_live(f"{page.url}/approvals")
+    await browser.click(".pending .buttons button:last-child")
+    await browser.sees(".denial .hint", "Enter denies, Shift+Enter begins a line.")
+    await browser.type(".denial textarea", "Not now:", Keys.SHIFT + Keys.ENTER)
+    await browser.open_live(f"{page.url}/approvals")
+    await browser.sees(".pending .diff", "a new line")
+    await browser.click(".pending .buttons button:last-child")
+    await browser.settle()
+    await browser.type(".denial textarea", "later.", Keys.ENTER)
+    await browser.until(lambda _: approvals.calls == [("deny", 1)])
+    assert approvals.log[0].note == "Not now:\nlater."
+
+
 async def test_an_agent_is_created_with_a_configuration(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -134,7 +154,9 @@ async def test_an_agent_is_created_with_a_configuration(
     await browser.open_live(f"{page.url}/approvals")
     await browser.type("#spawn [name=name]", "carol")
     await browser.type("#spawn [name=reason]", "to test")
-    await browser.type("#spawn textarea", "model = 3")
+    await browser.type("#spawn textarea", "model = ")
+    await browser.open_live(f"{page.url}/approvals")
+    await browser.type("#spawn textarea", "3")
     await browser.sees("#spawn .complaint", "agent.toml, line 1:")
     await browser.click("#spawn .template")
     await browser.until_hidden("#spawn .complaint")
@@ -154,10 +176,12 @@ async def test_an_agent_is_created_with_a_configuration(
 
 async def test_deploys_and_kept_data(page: Page, browser: Browser, log_in: LogIn) -> None:
     approvals, lifecycle = page.hive.approvals, page.hive.lifecycle
+    approvals.settle(approvals.ask("gone", f"Long ago\n{HOSTILE}"), "deployed", "")
+    asked = approvals.log[0].commit
     approvals.deploys = [
         Deploy(NOW + 3, "alice", "0123456789abcdef" * 2, 8, "manager", HOSTILE),
         Deploy(NOW + 2, "bob", "b" * 40, 7, "operator", "For bob"),
-        Deploy(NOW + 1, "gone", "a" * 40, 6, "manager", "Long ago"),
+        Deploy(NOW + 1, "gone", asked, 1, "manager", "Long ago", kept=False),
         Deploy(NOW, "alice", "0123456789abcdef" * 2, 0, "operator", "The initial configuration"),
         Deploy(NOW, "manager", "c" * 40, 0, "operator", "The initial configuration"),
     ]
@@ -170,11 +194,20 @@ async def test_deploys_and_kept_data(page: Page, browser: Browser, log_in: LogIn
     shown = "[...document.querySelectorAll('.log-of-deploys .revert')].map((one) => one.hidden)"
     assert await browser.value(shown) == [True, False, True, True, True]
     await browser.sees(".log-of-deploys li:nth-child(5) .chip", "runs now")
-    await browser.unfold(".log-of-deploys li:nth-child(3) summary")
-    await browser.sees(".log-of-deploys li:nth-child(3) .diff", "a new line")
+    await browser.unfold(".log-of-deploys li:nth-child(2) summary")
+    await browser.sees(".log-of-deploys li:nth-child(2) .diff", "a new line")
+    # The configurations of a purged agent are gone, and with it the page of the agent.
+    purged = ".log-of-deploys li:nth-child(3)"
+    await browser.sees(purged, "the configurations of gone were deleted when it was purged")
+    await browser.until_count(f"{purged} a[href]", 0)
+    await browser.until_count(".log-of-deploys a[href='/agents/bob']", 1)
+    await browser.sees(f"{purged} summary", "Request 1")
+    await browser.unfold(f"{purged} summary")
+    await browser.sees(f"{purged} .request", "spawn requested by manager")
+    await browser.sees(f"{purged} .request .reason", "U+202Etxt.exe")
     await browser.click(".log-of-deploys li:nth-child(2) .revert")
     await browser.sees("#deploys .said", "take bob back to deployed/7 waits for your approval")
-    assert approvals.log[0].reason == "Back to deployed/7"
+    assert approvals.log[1].reason == "Back to deployed/7"
     await browser.click("#deploys select [value=alice]")
     await browser.until_count(".log-of-deploys li", 2)
 
@@ -230,6 +263,51 @@ async def test_a_configuration_is_edited_shown_as_a_diff_and_deployed(
     assert saved == ("alice", "agent.toml", 'model = "big"\n#', "Think harder", False)
 
 
+async def test_a_draft_survives_a_reload_and_is_compared_with_what_is_deployed_now(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    approvals = page.hive.approvals
+    approvals.base = "0123456789abcdef" * 2  # what alice runs
+    path = f"{page.url}/agents/alice/configuration"
+    box = "document.getElementById('text').value"
+    await log_in()
+    await browser.open_live(path)
+    await browser.sees(".reading .lines", "small")
+    await browser.click("#configuration .edit")
+    await browser.until_hidden(".draft")
+    await browser.do(lambda d: d.execute_script(SETS, 'model = "big"\n'))
+    await browser.type("#configuration [name=reason]", "Think harder")
+    await browser.open_live(path)
+    await browser.sees(".draft", "at commit 0123456789ab.")
+    await browser.sees("#configuration .commit", "0123456789ab")
+    assert await browser.value(box) == 'model = "big"\n'
+    await browser.until_hidden(".outdated")
+    await browser.until_hidden(".reviewed")
+    # Something else is deployed: the draft is kept, and says so.
+    approvals.configs["agent.toml"], approvals.base = 'model = "other"\n', "e" * 40
+    page.hive.agents["alice"].show(deployed_commit="e" * 40)
+    await browser.sees(".outdated", "Another configuration was deployed meanwhile.")
+    await browser.open_live(path)
+    await browser.sees(".reviewed .line.removed", '-model = "other"')
+    await browser.sees(".moved", "begun at 0123456789ab. eeeeeeeeeeee, which is deployed now, has")
+    await browser.until_hidden(".outdated")
+    await browser.click(".save")
+    await browser.sees("#configuration .said", "Request 9 deploys it")
+    assert approvals.saved == [("alice", "agent.toml", 'model = "big"\n', "Think harder", False)]
+    await browser.open_live(path)
+    await browser.sees(".reading .lines", 'model = "big"')
+    # A draft can be discarded.
+    await browser.click("#configuration .edit")
+    await browser.type("#text", "#")
+    await browser.click("#configuration .discard")
+    await browser.sees("dialog", "What you have changed in agent.toml is lost.")
+    await browser.until(confirmed)
+    await browser.sees(".reading .lines", 'model = "big"')
+    await browser.open_live(path)
+    await browser.sees(".reading .lines", 'model = "big"')
+    assert await browser.violations() == []
+
+
 async def test_the_text_of_one_file_is_not_edited_as_another(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -264,10 +342,11 @@ async def test_of_two_who_edit_a_configuration_the_second_is_told_and_keeps_the_
     )
     assert await browser.value("document.getElementById('text').value") == "# mine\n"
     assert approvals.saved == []
-    page.hive.agents["alice"].show(deployed_commit="e" * 40)
     await browser.sees(".outdated", "Another configuration was deployed meanwhile.")
+    await browser.until_hidden(".reviewed")
     await browser.click(".outdated button")
-    await browser.sees("#configuration .commit", "eeeeeeeeeeee")
+    await browser.sees(".moved", f"{'b' * 12}. eeeeeeeeeeee, which is deployed now, has the same")
+    await browser.sees(".reviewed .line.added", "+# mine")
     await browser.open(f"{page.url}/agents/nobody/configuration")
     await browser.sees("#configuration > .failed", "There is no agent nobody.")
 

@@ -234,6 +234,33 @@ async def test_questions_take_a_choice_or_words_and_count_down(
     assert broker.freely == [1, 2]
 
 
+async def test_an_answer_that_is_typed_survives_a_reload_and_enter_sends_it(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    broker = page.hive.broker
+    broker.ask("alice", "operator", "Why?", deadline=0)
+    broker.ask("alice", "operator", "Which?", "red", "blue", deadline=0)
+    await log_in()
+    await browser.sees(".asked .answering .hint", "Enter answers, Shift+Enter begins a line.")
+    await browser.type(".asked [data-key='1'] textarea", "because", Keys.SHIFT + Keys.ENTER)
+    await browser.type(".asked [data-key='2'] [name=own]", "green")
+    await browser.open_live(page.url)
+    await browser.until_count(".asked li", 2)
+    assert await browser.value("document.querySelector('.asked [name=own]').value") == "green"
+    await browser.settle()
+    await browser.type(".asked [data-key='1'] textarea", "of it", Keys.ENTER)
+    await browser.until(lambda _: broker.questions[0].answer == ["because\nof it"])
+    # The page of an agent keeps what is typed, too.
+    await browser.open_live(f"{page.url}/agents/alice")
+    await browser.sees("#questions .what", "alice asked you")
+    await browser.type("#write-text", "half a")
+    await browser.open_live(f"{page.url}/agents/alice")
+    await browser.type("#write-text", " message", Keys.ENTER)
+    await browser.until(lambda _: [one.body for one in broker.log] == ["half a message"])
+    await browser.open_live(f"{page.url}/agents/alice")
+    assert await browser.value("document.getElementById('write-text').value") == ""
+
+
 @pytest.mark.long
 async def test_of_two_browsers_that_answer_the_second_is_told(
     page: Page, browser: Browser, log_in: LogIn, tmp_path: Path
@@ -354,6 +381,9 @@ async def test_open_questions_and_reminders_are_listed_and_cancelled(
     await browser.open_live(f"{page.url}/messages?view=questions")
     await browser.sees("[data-view=questions]", "Questions (2)")
     await browser.sees(".ended", "operator: Yes.")
+    await browser.sees(".ended .what", "alice asked you")
+    await browser.sees(".ended .what", "· answered by you")
+    await browser.sees(".asked [data-key='1'] .what", "alice asks bob")
     await browser.click(".asked [data-key='1'] summary")
     await browser.click(".asked [data-key='1'] label:nth-of-type(1)")
     await browser.click(".asked [data-key='1'] [type=submit]")
@@ -365,6 +395,8 @@ async def test_open_questions_and_reminders_are_listed_and_cancelled(
     await browser.click("dialog [type=submit]")
     await browser.until(lambda _: broker.questions[1].state is QuestionState.CANCELLED)
     await browser.sees("#questions .empty", "No open questions.")
+    await browser.sees(".ended .what", "bob asked alice")
+    await browser.sees(".ended .what", "· cancelled without an answer")
     await browser.click("[data-view=reminders]")
     await browser.sees("#reminders strong", "build")
     await browser.sees("#reminders .what", "to bob")

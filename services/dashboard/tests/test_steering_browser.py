@@ -177,7 +177,9 @@ async def test_the_prompt_sends_messages_and_runs_commands(
         await browser.open_live(f"{page.url}/agents/alice")
         await browser.type(box, Keys.ARROW_UP)
         assert await browser.value(text) == "first\nsecond"
-        await browser.type(box, Keys.ARROW_DOWN, "/clear", Keys.ENTER)
+        await browser.type(box, Keys.ARROW_DOWN)
+        assert await browser.value(text) == "a draft"
+        await browser.type(box, Keys.CONTROL + "a" + Keys.NULL, "/clear", Keys.ENTER)
         await browser.until_count(".tail .event", 0)
         harness.add("text", 1, text="after it")
         await browser.sees(".tail .event", "after it")
