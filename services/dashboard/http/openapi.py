@@ -13,8 +13,9 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from services.dashboard.http import bodies, queries, shapes
+from services.dashboard.http import bodies, queries
 from services.dashboard.http.connection import SESSION_HEADER
+from services.dashboard.http.shapes import agents, configurations, logins, messages, rows, shape
 
 Json = dict[str, Any]
 
@@ -31,60 +32,60 @@ _NAME: Final[Json] = {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,8}$"}
 class Operation(NamedTuple):
     """The shapes of one route."""
 
-    answer: type[BaseModel] | str = shapes.Nothing
+    answer: type[BaseModel] | str = shape.Nothing
     """The shape of a JSON answer, or the types of another one."""
     body: type[BaseModel] | None = None
     query: Mapping[str, Json] | type[BaseModel] = {}  # noqa: RUF012 - nothing changes it
 
 
-_SAID: Final = Operation(shapes.Said)
+_SAID: Final = Operation(shape.Said)
 _AGENT: Final = "/api/agents/{name}"
 _TURN: Final = f"{_AGENT}/turns/{{turn}}"
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
-    "POST /login": Operation(shapes.Begun, bodies.Login),
-    "GET /login/ways": Operation(shapes.Ways),
-    "POST /login/proxy": Operation(shapes.Begun, bodies.Nothing),
-    "POST /login/passkey/begin": Operation(shapes.Challenge, bodies.Nothing),
-    "POST /login/passkey": Operation(shapes.Begun, bodies.LoginPasskey),
+    "POST /login": Operation(logins.Begun, bodies.Login),
+    "GET /login/ways": Operation(logins.Ways),
+    "POST /login/proxy": Operation(logins.Begun, bodies.Nothing),
+    "POST /login/passkey/begin": Operation(logins.Challenge, bodies.Nothing),
+    "POST /login/passkey": Operation(logins.Begun, bodies.LoginPasskey),
     "POST /logout": Operation(),
-    "GET /api/openapi.json": Operation(shapes.Shape),
-    "GET /api/session": Operation(shapes.OwnSession),
-    "GET /api/sessions": Operation(shapes.Sessions),
+    "GET /api/openapi.json": Operation(shape.Shape),
+    "GET /api/session": Operation(logins.OwnSession),
+    "GET /api/sessions": Operation(logins.Sessions),
     "POST /api/sessions/{id}/revoke": Operation(),
-    "GET /api/passkeys": Operation(shapes.Passkeys),
-    "POST /api/passkeys": Operation(shapes.KeptPasskey, bodies.NewPasskey),
-    "POST /api/passkeys/begin": Operation(shapes.Challenge, bodies.Nothing),
+    "GET /api/passkeys": Operation(logins.Passkeys),
+    "POST /api/passkeys": Operation(logins.KeptPasskey, bodies.NewPasskey),
+    "POST /api/passkeys/begin": Operation(logins.Challenge, bodies.Nothing),
     "POST /api/passkeys/remove": Operation(body=bodies.OldPasskey),
-    "GET /api/push": Operation(shapes.Push),
+    "GET /api/push": Operation(logins.Push),
     "POST /api/push": Operation(body=bodies.PushSubscription),
     "POST /api/push/remove": Operation(body=bodies.Nothing),
-    "GET /api/state": Operation(shapes.State),
+    "GET /api/state": Operation(rows.State),
     "GET /api/events": Operation(STREAM, query={"tail": _TAILS}),
-    "POST /api/messages": Operation(shapes.Sent, bodies.Message),
+    "POST /api/messages": Operation(messages.Sent, bodies.Message),
     "POST /api/messages/read": Operation(body=bodies.Messages),
-    "GET /api/messages/{id}": Operation(shapes.WholeBody),
-    "GET /api/messages/{id}/thread": Operation(shapes.History, query=queries.ThreadQuery),
-    "GET /api/history": Operation(shapes.History, query=queries.HistoryQuery),
-    "GET /api/reminders/{id}": Operation(shapes.WholeBody),
+    "GET /api/messages/{id}": Operation(messages.WholeBody),
+    "GET /api/messages/{id}/thread": Operation(messages.History, query=queries.ThreadQuery),
+    "GET /api/history": Operation(messages.History, query=queries.HistoryQuery),
+    "GET /api/reminders/{id}": Operation(messages.WholeBody),
     "POST /api/reminders/{id}/cancel": Operation(),
     "POST /api/messages/{id}/read": Operation(),
     "POST /api/messages/{id}/requeue": Operation(),
     "POST /api/messages/{id}/drop": Operation(),
-    "GET /api/questions/{id}": Operation(shapes.WholeQuestion),
+    "GET /api/questions/{id}": Operation(messages.WholeQuestion),
     "POST /api/questions/{id}/answer": Operation(body=bodies.Answer),
     "POST /api/questions/{id}/cancel": Operation(),
-    f"GET {_AGENT}/messages": Operation(shapes.Messages),
-    f"GET {_AGENT}/questions": Operation(shapes.Questions),
-    f"GET {_AGENT}/deploys": Operation(shapes.Deploys),
-    f"GET {_AGENT}/usage": Operation(shapes.Usage),
-    f"GET {_AGENT}/logs": Operation(shapes.Logs),
-    f"GET {_AGENT}/egress": Operation(shapes.Hosts),
-    f"POST {_AGENT}/wake": Operation(shapes.Woken),
-    f"POST {_AGENT}/egress": Operation(shapes.Said, bodies.EgressAnswer),
-    f"POST {_AGENT}/preview": Operation(shapes.Address, bodies.Preview),
-    f"GET {_AGENT}/terminal": Operation(shapes.Offered),
-    f"POST {_AGENT}/terminal": Operation(shapes.Ticket),
+    f"GET {_AGENT}/messages": Operation(messages.Messages),
+    f"GET {_AGENT}/questions": Operation(messages.Questions),
+    f"GET {_AGENT}/deploys": Operation(configurations.Deploys),
+    f"GET {_AGENT}/usage": Operation(agents.Usage),
+    f"GET {_AGENT}/logs": Operation(agents.Logs),
+    f"GET {_AGENT}/egress": Operation(agents.Hosts),
+    f"POST {_AGENT}/wake": Operation(agents.Woken),
+    f"POST {_AGENT}/egress": Operation(shape.Said, bodies.EgressAnswer),
+    f"POST {_AGENT}/preview": Operation(agents.Address, bodies.Preview),
+    f"GET {_AGENT}/terminal": Operation(agents.Offered),
+    f"POST {_AGENT}/terminal": Operation(agents.Ticket),
     f"POST {_AGENT}/start": Operation(),
     f"POST {_AGENT}/kill": Operation(),
     f"POST {_AGENT}/restart": Operation(),
@@ -96,41 +97,41 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     f"POST {_AGENT}/destroy": Operation(body=bodies.Destroy),
     f"POST {_AGENT}/limits": Operation(body=bodies.Limits),
     f"POST {_AGENT}/budget": Operation(body=bodies.Budget),
-    f"GET {_AGENT}/events": Operation(shapes.Events, query=_EVENTS),
-    f"GET {_AGENT}/events/{{seq}}": Operation(shapes.Event),
-    f"GET {_AGENT}/turns": Operation(shapes.Turns),
-    f"GET {_TURN}": Operation(shapes.Turn),
+    f"GET {_AGENT}/events": Operation(agents.Events, query=_EVENTS),
+    f"GET {_AGENT}/events/{{seq}}": Operation(agents.Event),
+    f"GET {_AGENT}/turns": Operation(agents.Turns),
+    f"GET {_TURN}": Operation(agents.Turn),
     f"GET {_TURN}/export": Operation(FILE, query={"form": _FORM}),
-    f"GET {_AGENT}/days": Operation(shapes.Days),
-    f"GET {_AGENT}/todo": Operation(shapes.Todo),
-    f"POST {_AGENT}/cancel": Operation(shapes.Said, bodies.Cancel),
+    f"GET {_AGENT}/days": Operation(agents.Days),
+    f"GET {_AGENT}/todo": Operation(agents.Todo),
+    f"POST {_AGENT}/cancel": Operation(shape.Said, bodies.Cancel),
     f"POST {_AGENT}/compact": _SAID,
     f"POST {_AGENT}/new-session": _SAID,
-    f"POST {_AGENT}/model": Operation(shapes.Said, bodies.Setting),
-    f"POST {_AGENT}/effort": Operation(shapes.Said, bodies.Setting),
-    f"POST {_AGENT}/login": Operation(shapes.LoginPage),
-    f"POST {_AGENT}/login/code": Operation(shapes.Said, bodies.LoginCode),
-    f"POST {_AGENT}/login/cancel": Operation(shapes.Said, bodies.RunningLogin),
-    "GET /api/costs": Operation(shapes.Shape, query=queries.CostQuery),
-    "GET /api/requests": Operation(shapes.Shape, query=queries.RequestQuery),
-    "GET /api/egress": Operation(shapes.Shape, query=queries.EgressQuery),
-    "GET /api/logs": Operation(shapes.Shape, query=queries.LogQuery),
+    f"POST {_AGENT}/model": Operation(shape.Said, bodies.Setting),
+    f"POST {_AGENT}/effort": Operation(shape.Said, bodies.Setting),
+    f"POST {_AGENT}/login": Operation(agents.LoginPage),
+    f"POST {_AGENT}/login/code": Operation(shape.Said, bodies.LoginCode),
+    f"POST {_AGENT}/login/cancel": Operation(shape.Said, bodies.RunningLogin),
+    "GET /api/costs": Operation(shape.Shape, query=queries.CostQuery),
+    "GET /api/requests": Operation(shape.Shape, query=queries.RequestQuery),
+    "GET /api/egress": Operation(shape.Shape, query=queries.EgressQuery),
+    "GET /api/logs": Operation(shape.Shape, query=queries.LogQuery),
     "GET /api/logs/stream": Operation(STREAM, query=queries.LogQuery),
-    "GET /api/approvals": Operation(shapes.Requests, query=queries.RequestsQuery),
-    "GET /api/approvals/{id}/diff": Operation(shapes.Comparison, query=queries.DiffQuery),
+    "GET /api/approvals": Operation(configurations.Requests, query=queries.RequestsQuery),
+    "GET /api/approvals/{id}/diff": Operation(configurations.Comparison, query=queries.DiffQuery),
     "POST /api/approvals/{id}/approve": Operation(body=bodies.Approval),
     "POST /api/approvals/{id}/deny": Operation(body=bodies.Denial),
     "POST /api/approvals/{id}/withdraw": Operation(),
-    "POST /api/spawn": Operation(shapes.Saved, bodies.Spawn),
-    "GET /api/deploys": Operation(shapes.MoreDeploys, query=queries.DeploysQuery),
-    f"GET {_AGENT}/deploys/{{id}}/diff": Operation(shapes.Change),
-    f"POST {_AGENT}/revert": Operation(shapes.Requested, bodies.Revert),
-    "GET /api/configuration/template": Operation(shapes.Template),
-    "POST /api/configuration/check": Operation(shapes.Complaint, bodies.EditedFile),
-    f"GET {_AGENT}/configuration": Operation(shapes.ConfigFile, query=queries.FileQuery),
-    f"POST {_AGENT}/configuration/compare": Operation(shapes.Change, bodies.EditedFile),
-    f"POST {_AGENT}/configuration": Operation(shapes.Saved, bodies.Configuration),
-    "GET /api/tombstones": Operation(shapes.Tombstones),
+    "POST /api/spawn": Operation(configurations.Saved, bodies.Spawn),
+    "GET /api/deploys": Operation(configurations.MoreDeploys, query=queries.DeploysQuery),
+    f"GET {_AGENT}/deploys/{{id}}/diff": Operation(configurations.Change),
+    f"POST {_AGENT}/revert": Operation(configurations.Requested, bodies.Revert),
+    "GET /api/configuration/template": Operation(configurations.Template),
+    "POST /api/configuration/check": Operation(configurations.Complaint, bodies.EditedFile),
+    f"GET {_AGENT}/configuration": Operation(configurations.ConfigFile, query=queries.FileQuery),
+    f"POST {_AGENT}/configuration/compare": Operation(configurations.Change, bodies.EditedFile),
+    f"POST {_AGENT}/configuration": Operation(configurations.Saved, bodies.Configuration),
+    "GET /api/tombstones": Operation(configurations.Tombstones),
     "POST /api/tombstones/{name}/revive": Operation(),
     "POST /api/tombstones/{name}/purge": Operation(body=bodies.Typed),
     "POST /api/services/broker/refresh": Operation(),
@@ -191,7 +192,7 @@ def shape_of(path: str) -> str:
 
 def document(app: web.Application) -> Json:
     """Return the OpenAPI document of an application."""
-    used: set[type[BaseModel]] = {shapes.Error}
+    used: set[type[BaseModel]] = {shape.Error}
     for operation in OPERATIONS.values():
         used |= {one for one in (operation.answer, operation.body) if isinstance(one, type)}
     refs, schemas = models_json_schema(
@@ -201,7 +202,7 @@ def document(app: web.Application) -> Json:
     known: dict[Any, Json] = {one: ref for (one, _), ref in refs.items()}
     paths: dict[str, Json] = {}
     for route in routes(app):
-        operation = OPERATIONS.get(route.key, Operation(shapes.Nothing))
+        operation = OPERATIONS.get(route.key, Operation(shape.Nothing))
         methods = paths.setdefault(route.path, {})
         methods[route.method.lower()] = _described(route, operation, known)
     return {
@@ -223,7 +224,7 @@ def _described(route: Route, operation: Operation, refs: Mapping[Any, Json]) -> 
         content: Json = {one: {"schema": {"type": "string"}} for one in operation.answer.split()}
     else:
         content = {"application/json": {"schema": refs[operation.answer]}}
-    failed = {"application/json": {"schema": refs[shapes.Error]}}
+    failed = {"application/json": {"schema": refs[shape.Error]}}
     described: Json = {
         "summary": route.summary,
         "parameters": list(_parameters(route, operation)),
