@@ -15,7 +15,8 @@ from typing import Final
 import aiohttp
 
 from services.dashboard.http.sessions import Sessions
-from services.dashboard.tests.fakes import FakeAgent, FakeHive
+from services.dashboard.tests.fakes.agent import FakeAgent
+from services.dashboard.tests.fakes.hive import FakeHive
 from services.dashboard.tests.process import Process
 from services.gateway.tests.process import REPO
 from wire.bus import Bus

@@ -3,7 +3,9 @@
 import time
 from datetime import date, timedelta
 
-from services.dashboard.tests.fakes import NOW, FakeAgent, FakeHive
+from services.dashboard.tests.fakes.agent import FakeAgent
+from services.dashboard.tests.fakes.hive import FakeHive
+from services.dashboard.tests.fakes.now import NOW
 from wire import names
 from wire.bus import Bus
 from wire.records.ledger import (

@@ -23,7 +23,7 @@ from services.dashboard.state.tables import Row
 from services.dashboard.tests.browser import TIME_LIMIT as TIME_LIMIT
 from services.dashboard.tests.browser import Browser, new_tab, running_chromium
 from services.dashboard.tests.fake_harness import FakeHarness, serving
-from services.dashboard.tests.fakes import FakeHive
+from services.dashboard.tests.fakes.hive import FakeHive
 from wire import names, web_socket
 from wire.agent_web import AgentWeb
 from wire.bus import Bus

@@ -7,7 +7,8 @@ from selenium.webdriver.remote.webdriver import WebDriver
 
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
-from services.dashboard.tests.fakes import NOW, FakeJob
+from services.dashboard.tests.fakes.lifecycle import FakeJob
+from services.dashboard.tests.fakes.now import NOW
 from wire import names
 from wire.records.approvals import ApprovalState, Deploy
 from wire.records.dashboard import Role

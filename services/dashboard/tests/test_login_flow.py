@@ -8,7 +8,7 @@ from selenium.webdriver.common.keys import Keys
 
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
-from services.dashboard.tests.fakes import FakeAgent
+from services.dashboard.tests.fakes.agent import FakeAgent
 from wire.records.lifecycle import TurnState
 from wire.text.tests.login_addresses import REFUSED
 

@@ -3,7 +3,7 @@
 import pytest
 
 from services.dashboard.tests.conftest import Page
-from services.dashboard.tests.fakes import NOW
+from services.dashboard.tests.fakes.now import NOW
 from wire.records.broker import QuestionState
 
 

@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 from services.dashboard.tests.browser import Browser, needs_chromium, open_browser
 from services.dashboard.tests.conftest import LogIn, Page
-from services.dashboard.tests.fakes import NOW
+from services.dashboard.tests.fakes.now import NOW
 from wire import names
 from wire.records.broker import MessageState, QuestionState
 

@@ -7,7 +7,7 @@ import pytest
 
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import Page
-from services.dashboard.tests.fakes import NOW
+from services.dashboard.tests.fakes.now import NOW
 from services.dashboard.tests.late_relay import late
 
 pytestmark = needs_chromium

@@ -14,7 +14,8 @@ from selenium.webdriver.remote.webdriver import WebDriver
 
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
-from services.dashboard.tests.fakes import FakeApprovals, FakeHive
+from services.dashboard.tests.fakes.approvals import FakeApprovals
+from services.dashboard.tests.fakes.hive import FakeHive
 from wire import names
 from wire.records.broker import MessageState
 

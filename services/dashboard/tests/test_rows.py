@@ -15,7 +15,7 @@ from services.dashboard.state.rows import (
     message_row,
     question_row,
 )
-from services.dashboard.tests.fakes import NOW
+from services.dashboard.tests.fakes.now import NOW
 from wire import fake_agent
 from wire.records.approvals import Approval, ApprovalKind, ApprovalState, Deploy
 from wire.records.broker import Message, MessageChange, MessageState, Question, QuestionState

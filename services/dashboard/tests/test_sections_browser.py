@@ -6,7 +6,7 @@ import pytest
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.busy import fill
 from services.dashboard.tests.conftest import LogIn, Page
-from services.dashboard.tests.fakes import NOW
+from services.dashboard.tests.fakes.now import NOW
 from wire.records.ledger import ProviderLimit
 
 pytestmark = needs_chromium
