@@ -21,7 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from services.config import BudgetLimits, ResourceLimits, Section, sentence
+from services.config import BudgetLimits, ResourceLimits, Section
+from services.configerrors import sentence
 from services.configvalues import (
     EgressRules,
     ModelName,
