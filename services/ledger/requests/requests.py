@@ -6,11 +6,10 @@ gateway died counts as the most that it may have used, until the gateway says mo
 
 import asyncio
 import logging
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.config import LedgerConfig
@@ -20,6 +19,8 @@ from services.ledger.limits import limits as limit_rows
 from services.ledger.limits.limits import Limits
 from services.ledger.prices.prices import Cost, Prices
 from services.ledger.requests import checks, store
+from services.ledger.requests.gateways import Gateways, Watch
+from services.ledger.requests.login_turns import LoginTurn
 from services.ledger.requests.store import Ended, RequestStore, Reservation
 from services.ledger.storage.database import Change, Database
 from wire.errors import BudgetExhausted, HiveError, InvalidArgument, LimitExceeded, NotFound
@@ -45,12 +46,7 @@ WAIT_SECONDS: Final = 30.0
 MOST_OUTPUT: Final = 1_000_000
 """The most tokens that a model writes for one request. An agent may ask for more, but a request
 that is lost must not count as more than a model can write."""
-LOGIN: Final = "login"
-"""The credential of agents that have a login of their own."""
 _HOUR: Final = 3_600_000_000
-
-Watch = Callable[[str], "asyncio.Future[None]"]
-"""Returns a future that is done when a connection has left the bus."""
 
 
 class BusyError(LimitExceeded):
@@ -72,14 +68,6 @@ class _Asked:
     agent: str
     key: str
     released: bool = False
-
-
-@dataclass(slots=True)
-class _Gateway:
-    """A connection that has reserved something."""
-
-    gone: "asyncio.Future[None]"
-    ids: set[int] = field(default_factory=set)
 
 
 class Requests:
@@ -111,11 +99,10 @@ class Requests:
         self._budgets = budgets
         self._prices = prices
         self._config = config
-        self._watch = watch
         self._bus_id = bus_id
         self._now = now
         self._under_way: dict[int, Reservation] = {}
-        self._gateways: dict[str, _Gateway] = {}
+        self._gateways = Gateways(watch, self._left)
         self._orphans: set[int] = set()
         self._hours: dict[str, _Hour] = {}
         self._waiting: Counter[str] = Counter()
@@ -141,15 +128,14 @@ class Requests:
             self._take(reservation)
             bus, _, connection = reservation.gateway.partition(" ")
             if bus == self._bus_id:
-                self._follow(connection, reservation.id)
+                self._gateways.follow(connection, reservation.id)
             else:
                 self._orphans.add(reservation.id)
         self._bury()
 
     def close(self) -> None:
         """Stop watching the gateways."""
-        for gateway in self._gateways.values():
-            gateway.gone.cancel()
+        self._gateways.close()
 
     def credentials(self) -> Mapping[str, str]:
         """Return the credential that each agent's gateway used last."""
@@ -237,7 +223,7 @@ class Requests:
         self._last[agent] = now
         self._hours[agent].count += 1
         self.limits.reserved(wanted.credential, agent, most.tokens, now)
-        self._follow(connection, number)
+        self._gateways.follow(connection, number)
         return number
 
     async def settle_on_disk(self, agent: str, number: int, values: Mapping[str, Value]) -> None:
@@ -292,24 +278,9 @@ class Requests:
             return None
         if any(one.agent == agent for one in self._under_way.values()):
             return None
-        read = turn.input_tokens - turn.cache_read_tokens - turn.cache_write_tokens
-        request = Request(
-            id=0,
-            agent=agent,
-            credential=LOGIN,
-            model=turn.model,
-            outcome=RequestOutcome.DONE,
-            started=turn.started,
-            ended=turn.ended,
-            input_tokens=max(read, 0),
-            output_tokens=turn.output_tokens,
-            cache_read_tokens=turn.cache_read_tokens,
-            cache_write_tokens=turn.cache_write_tokens,
-            cost=turn.cost,
-        )
         who = (Owner(BudgetKind.AGENT, agent),)
         charge = self._budgets.charge(who, Amount(turn.cost, tokens), False, self._now())
-        return _LoginTurn(request, tokens, charge, self.on_settled)
+        return LoginTurn(agent, turn, charge, self.on_settled)
 
     async def list_usage(self, filter: Mapping[str, Value], limit: int) -> list[Request]:
         """Return the newest requests that match and have ended, newest first.
@@ -398,19 +369,9 @@ class Requests:
         self._under_way[reservation.id] = reservation
         self._budgets.reserve(_owners(reservation), reservation.most)
 
-    def _follow(self, connection: str, number: int) -> None:
-        gateway = self._gateways.get(connection)
-        if gateway is None:
-            gone = self._watch(connection)
-            gateway = self._gateways[connection] = _Gateway(gone)
-            gone.add_done_callback(lambda done: self._left(connection, done))
-        gateway.ids.add(number)
-
-    def _left(self, connection: str, gone: "asyncio.Future[None]") -> None:
-        gateway = self._gateways.pop(connection)
-        if not gone.cancelled():
-            self._orphans |= gateway.ids & self._under_way.keys()
-            self._bury()
+    def _left(self, ids: set[int]) -> None:
+        self._orphans |= ids & self._under_way.keys()
+        self._bury()
 
     def _bury(self) -> None:
         """End the requests whose gateway is gone. One that cannot be written stays reserved."""
@@ -463,8 +424,7 @@ class Requests:
         self._orphans.discard(reservation.id)
         self._budgets.release(_owners(reservation), reservation.most)
         connection = reservation.gateway.partition(" ")[2]
-        if gateway := self._gateways.get(connection):
-            gateway.ids.discard(reservation.id)
+        self._gateways.forget(connection, reservation.id)
         self.wake()
 
     def _cost(self, reservation: Reservation, usage: Settlement) -> Cost:
@@ -474,33 +434,6 @@ class Requests:
         if usage.outcome is RequestOutcome.LOST or unknown_use:
             return Cost(reservation.most.dollars, reservation.most.tokens, reservation.unknown)
         return self._prices.used(usage.model or reservation.model, usage)
-
-
-class _LoginTurn:
-    """The change that counts a turn of an agent with a login of its own."""
-
-    def __init__(
-        self,
-        request: Request,
-        tokens: int,
-        charge: Change,
-        settled: Callable[[Request], None],
-    ) -> None:
-        self._request = request
-        self._tokens = tokens
-        self._charge = charge
-        self._settled = settled
-
-    def save(self, db: sqlite3.Connection) -> None:
-        """See Change."""
-        number = store.insert(db, self._request, self._tokens)
-        self._request = self._request._replace(id=number)
-        self._charge.save(db)
-
-    def adopt(self) -> None:
-        """See Change."""
-        self._charge.adopt()
-        self._settled(self._request)
 
 
 def _owners(reservation: Reservation) -> tuple[Owner, ...]:
