@@ -28,6 +28,13 @@ MAX_BATCH = 64 * 1024
 MAX_UNSENT = 128 * 1024
 """Bytes of a stream that the kernel keeps for the page; Linux doubles it for its own use."""
 
+HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    # nginx, and proxies that follow it, would hold events back until they fill a buffer.
+    "X-Accel-Buffering": "no",
+}
+"""The headers of a stream."""
+
 FULL = "Too many pages are open: close some, then load this one again."
 
 FAILED = (
@@ -99,7 +106,7 @@ class EventStreams:
             LimitExceeded: too many pages are open.
         """
         make_room(self._open, self._limit, session, FULL)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        response = web.StreamResponse(headers=HEADERS)
         end = asyncio.timeout(seconds)
         try:
             async with end:

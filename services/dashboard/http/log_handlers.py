@@ -10,7 +10,7 @@ from aiohttp import web
 
 from services.dashboard.clients.logs import ContainerLogs, HostLogs
 from services.dashboard.http import queries
-from services.dashboard.http.event_streams import EventStreams, make_room
+from services.dashboard.http.event_streams import HEADERS, EventStreams, make_room
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.state.tables import Row
 from wire.errors import HiveError
@@ -66,7 +66,7 @@ class LogHandlers:
         """
         wanted = queries.read(request, queries.LogQuery)
         after = request.headers.get("Last-Event-ID") or wanted.after or ""
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        response = web.StreamResponse(headers=HEADERS)
         session, seconds = self._access.session(request), self._access.seconds_left(request)
         make_room(self._open, MAX_STREAMS, session, FULL)
         try:

@@ -373,6 +373,7 @@ async def test_a_stream_continues_where_it_stopped_or_says_reset(inside: Page) -
     async with inside.http.get(url) as stream:
         first = await event(stream)
         assert first["event"] == "reset"
+        assert stream.headers["X-Accel-Buffering"] == "no"
         inside.hive.agents["bob"].become("starting")
         while json.loads((second := await event(stream))["data"])["table"] != "agents":
             pass  # the samples and queues come by themselves
