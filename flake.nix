@@ -87,6 +87,7 @@
         "assistant"
         "broker"
         "dashboard"
+        "forge"
         "gateway"
         "ledger"
         "lifecycle"

@@ -1,6 +1,6 @@
-"""Write the manual pages, and the options of the NixOS modules: `python -m man`."""
+"""Write the manual pages, and the options of the NixOS modules and their page: `python -m man`."""
 
-from man import nix_options
+from man import nix_options, nix_page
 from man.pages import PAGES, render
 
 
@@ -9,6 +9,8 @@ def main() -> None:
     for path in PAGES:
         path.write_text(render(path))
     nix_options.FILE.write_text(nix_options.nix_options())
+    if nix_page.is_possible():
+        nix_page.FILE.write_text(nix_page.page())
 
 
 if __name__ == "__main__":

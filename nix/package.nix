@@ -49,6 +49,9 @@ let
       "hyperhive needs ${name} ${bound.atLeast} or newer, because ${bound.reason}; this nixpkgs has ${found}. Update the input nixpkgs.";
     package;
 
+  # Only the endpoint for assistants needs it. Where it is too old, the hive has no such endpoint.
+  hasAssistant = lib.versionAtLeast (python.pkgs.mcp.version or "0") bounds.mcp.atLeast;
+
   harnessLibraries = [
     "aiohttp"
     "claude-agent-sdk"
@@ -60,7 +63,6 @@ let
     "dbus-next"
     "http-ece"
     "idna"
-    "mcp"
     "opentelemetry-exporter-otlp-proto-http"
     "opentelemetry-sdk"
     "prometheus-client"
@@ -68,7 +70,8 @@ let
     "systemd-python"
     "uvicorn"
     "webauthn"
-  ];
+  ]
+  ++ lib.optional hasAssistant "mcp";
 
   # The services, their command line and the harness are one distribution. The names of its packages
   # are generic ones, such as `services`, so it never goes into an environment of others.
@@ -164,6 +167,7 @@ runCommand "${module.pname}-${version}"
     nativeBuildInputs = [ installShellFiles ];
     passthru = {
       inherit
+        hasAssistant
         module
         prefix
         python

@@ -19,6 +19,37 @@ build-users-group =
 sandbox = false
 """
 
+IMPOSSIBLE: Final = [
+    (
+        'dashboard.address = "192.0.2.1";',
+        "dashboard.address = 192.0.2.1 can be reached by other hosts",
+    ),
+    ("dashboard.behindProxy = true;", "behindProxy needs settings.dashboard.trusted_proxies"),
+    ("dashboard.openFirewall = true;", "openFirewall has no effect"),
+    ("dashboard.port = 7001;", "are both 7001. Choose another port"),
+    ("agents.Alice = { };", '"Alice" is not a valid agent name'),
+    ("agents.operator = { };", '"operator" is not a valid agent name'),
+    ('credentials.agents.a_b = "/run/keys/a";', '"a_b" is not a valid agent name'),
+    ('notify.tokenFiles.phone = "/run/keys/a";', "has no webhook of this name"),
+    (
+        'telemetry.headerFiles.authorization = "/run/keys/a";',
+        "headerFiles needs settings.telemetry.endpoint",
+    ),
+    ("broker.enable = false;", "lifecycle needs the broker"),
+    ("gateway.enable = false;", "lifecycle needs the gateways"),
+]
+"""Settings that cannot work, and a part of the sentence that says so."""
+
+MISTYPED: Final = [
+    ("settings.broker.keep_days = 0;", "settings.broker.keep_days' is not of type"),
+    ('settings.lifecycle.network = "own";', "settings.lifecycle.network' is not of type"),
+    ("settings.lifecycle.resources.memory_max = 1;", "memory_max' is not of type"),
+    ('dashboard.port = "7000";', "dashboard.port' is not of type"),
+    ("agents.alice.budget.day = 0;", "agents.alice.budget.day' is not of type"),
+    ("agents.alice.modell = 1;", "agents.alice.modell' does not exist"),
+]
+"""Settings of another type, and a part of the error."""
+
 needs_nix = pytest.mark.skipif(
     shutil.which("nix-instantiate") is None, reason="nix is not installed (apt install nix-bin)"
 )

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 from services.config import Config
-from tests.nix import ROOT, STAND_IN, evaluate, needs_nix, refusal, run
+from tests.nix import (
+    IMPOSSIBLE,
+    MISTYPED,
+    ROOT,
+    STAND_IN,
+    evaluate,
+    needs_nix,
+    refusal,
+    run,
+)
 
 FILES = sorted(
     {ROOT / "flake.nix", *(ROOT / "nix").rglob("*.nix"), *(ROOT / "tests/nixpkgs").glob("*.nix")}
@@ -251,28 +260,7 @@ def test_no_update_of_the_host_restarts_a_container(usual: Any) -> None:
         assert services[name]["restartIfChanged"] is False
 
 
-@pytest.mark.parametrize(
-    ("settings", "sentence"),
-    [
-        (
-            'dashboard.address = "192.0.2.1";',
-            "dashboard.address = 192.0.2.1 can be reached by other hosts",
-        ),
-        ("dashboard.behindProxy = true;", "behindProxy needs settings.dashboard.trusted_proxies"),
-        ("dashboard.openFirewall = true;", "openFirewall has no effect"),
-        ("dashboard.port = 7001;", "are both 7001. Choose another port"),
-        ("agents.Alice = { };", '"Alice" is not a valid agent name'),
-        ("agents.operator = { };", '"operator" is not a valid agent name'),
-        ('credentials.agents.a_b = "/run/keys/a";', '"a_b" is not a valid agent name'),
-        ('notify.tokenFiles.phone = "/run/keys/a";', "has no webhook of this name"),
-        (
-            'telemetry.headerFiles.authorization = "/run/keys/a";',
-            "headerFiles needs settings.telemetry.endpoint",
-        ),
-        ("broker.enable = false;", "lifecycle needs the broker"),
-        ("gateway.enable = false;", "lifecycle needs the gateways"),
-    ],
-)
+@pytest.mark.parametrize(("settings", "sentence"), IMPOSSIBLE)
 def test_settings_that_cannot_work_are_refused_with_a_sentence(
     settings: str, sentence: str, tmp_path: Path
 ) -> None:
@@ -297,17 +285,7 @@ def test_a_secret_in_the_store_is_refused(option: str, tmp_path: Path) -> None:
     assert f"{key} is in the Nix store, where everybody can read it" in message
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ("settings.broker.keep_days = 0;", "settings.broker.keep_days' is not of type"),
-        ('settings.lifecycle.network = "own";', "settings.lifecycle.network' is not of type"),
-        ("settings.lifecycle.resources.memory_max = 1;", "memory_max' is not of type"),
-        ('dashboard.port = "7000";', "dashboard.port' is not of type"),
-        ("agents.alice.budget.day = 0;", "agents.alice.budget.day' is not of type"),
-        ("agents.alice.modell = 1;", "agents.alice.modell' does not exist"),
-    ],
-)
+@pytest.mark.parametrize(("settings", "said"), MISTYPED)
 def test_a_value_of_another_type_is_refused(settings: str, said: str, tmp_path: Path) -> None:
     assert said in refusal(tmp_path, with_hive(settings))
 
@@ -441,6 +419,28 @@ def test_a_nixpkgs_that_is_too_old_is_refused_with_a_sentence(
     assert done.returncode != 0
     assert sentence in done.stderr
     assert "Update the input nixpkgs." in done.stderr
+
+
+def test_without_a_new_mcp_the_hive_has_no_endpoint_for_assistants(tmp_path: Path) -> None:
+    """nixpkgs may have an older one for long, and the rest of the hive does not need it."""
+    package = "{ services.hyperhive.package = (import %s { }).hello // { hasAssistant = %s; }; }"
+    old, new = (package % (STAND_IN, value) for value in ("false", "true"))
+    off = "{ services.hyperhive.assistant.enable = lib.mkForce true; }"
+    for given, more, units, sentences in (
+        (new, "{ }", {"hive-assistant.socket"}, []),
+        (old, "{ }", set(), []),
+        (old, off, {"hive-assistant.socket"}, ["services.hyperhive.assistant needs mcp 2"]),
+    ):
+        settings = f"""
+          let lib = import {STAND_IN}/lib.nix; in {{
+            imports = [ {given} {more} {ON} ];
+          }}
+        """
+        config = evaluate(tmp_path, settings)["config"]
+        assert {unit for unit in wanted(config) if "assistant" in unit} == units
+        assert [one[: len(text)] for one, text in zip(failed(config), sentences, strict=True)] == (
+            sentences
+        )
 
 
 def test_the_bounds_of_the_package_are_those_of_the_project() -> None:

@@ -1,6 +1,8 @@
 """The options of the NixOS modules are those of the settings."""
 
-from man import nix_options
+import pytest
+
+from man import nix_options, nix_page
 
 
 def test_the_file_is_not_stale() -> None:
@@ -24,3 +26,8 @@ def test_each_kind_of_key_has_its_type() -> None:
         'name = required (types.strMatching "[a-z0-9-]{1,32}") ',
     ):
         assert f"    {line}" in text
+
+
+@pytest.mark.skipif(not nix_page.is_possible(), reason="nix is not installed")
+def test_the_page_is_not_stale() -> None:
+    assert nix_page.FILE.read_text() == nix_page.page(), "run `make man`"

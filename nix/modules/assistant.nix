@@ -10,7 +10,8 @@ in
 
   options.services.hyperhive.assistant = {
     enable = lib.mkEnableOption "the MCP endpoint for assistants, which listens once there is a token" // {
-      default = true;
+      default = hive.package.hasAssistant or true;
+      defaultText = lib.literalExpression "config.services.hyperhive.package.hasAssistant";
       example = false;
     };
 
@@ -27,6 +28,10 @@ in
 
   config = lib.mkIf (hive.enable && cfg.enable) {
     assertions = [
+      {
+        assertion = hive.package.hasAssistant or true;
+        message = "services.hyperhive.assistant needs mcp 2 or newer, which this nixpkgs does not have for Python. Update the input nixpkgs, or leave services.hyperhive.assistant.enable off.";
+      }
       {
         assertion = !(hive.dashboard.enable or false) || cfg.port != hive.dashboard.port;
         message = "services.hyperhive.assistant.port and services.hyperhive.dashboard.port are both ${toString cfg.port}. Choose another port for one of them.";

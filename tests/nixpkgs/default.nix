@@ -177,6 +177,7 @@ let
         mainProgram = "claude";
       };
     };
+    runtimeShell = "${final.bash}/bin/bash";
     hello = simple "hello" "2.12" { meta.mainProgram = "hello"; };
     forgejo = simple "forgejo" "15.0" { };
     forgejo-lts = simple "forgejo-lts" "11.0" { };
@@ -186,7 +187,9 @@ let
     "coreutils"
     "curl"
     "dbus"
+    "gawk"
     "git"
+    "gnugrep"
     "installShellFiles"
     "jq"
     "mypy"

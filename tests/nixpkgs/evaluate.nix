@@ -65,6 +65,7 @@ in
       systemd = removeAttrs system.config.systemd [ "package" ];
     }
   );
+  forgejo = lib.present system.config.services.forgejo;
   hive = removeAttrs system.config.services.hyperhive [ "package" ];
   file = (import ../../nix/triggers.nix { inherit lib; }).withoutNull system.config.services.hyperhive.settings;
   options = listOptions [ ] system.options;

@@ -507,7 +507,12 @@ let
         modules = modules ++ [
           {
             systemd.package = (import ./. { inherit system; }).systemd;
-            _module.args = { };
+            services.forgejo = {
+              user = "forgejo";
+              group = "forgejo";
+              stateDir = "/var/lib/forgejo";
+              customDir = "/var/lib/forgejo/custom";
+            };
           }
         ];
         specialArgs = {

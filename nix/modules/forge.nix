@@ -1,0 +1,228 @@
+# A forge beside the hive: Forgejo, with the history of the agents' configurations, and an account for
+# each agent. `services.hive-forge.enable = true` on a host with a hive is enough.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+
+let
+  hive = config.services.hyperhive;
+  cfg = config.services.hive-forge;
+  forgejo = config.services.forgejo;
+
+  isLoopback =
+    cfg.address == "localhost" || cfg.address == "::1" || lib.hasPrefix "127." cfg.address;
+  host = if lib.hasInfix ":" cfg.address then "[${cfg.address}]" else cfg.address;
+  listens = "http://${host}:${toString cfg.port}";
+
+  confined = {
+    Type = "oneshot";
+    Slice = "hive-services.slice";
+    UMask = "0077";
+    CapabilityBoundingSet = "";
+    NoNewPrivileges = true;
+    ProtectSystem = "strict";
+    ProtectHome = true;
+    PrivateTmp = true;
+    PrivateDevices = true;
+    ProtectProc = "invisible";
+    ProtectKernelTunables = true;
+    ProtectControlGroups = true;
+    RestrictNamespaces = true;
+    RestrictSUIDSGID = true;
+    LockPersonality = true;
+    SystemCallArchitectures = "native";
+  };
+in
+{
+  imports = [ ./hive.nix ];
+
+  options.services.hive-forge = {
+    enable = lib.mkEnableOption "a forge (Forgejo) for the hive";
+
+    package = lib.mkPackageOption pkgs "forgejo" { };
+
+    address = lib.mkOption {
+      description = ''
+        Address on which the forge listens. Another one than a loopback needs {option}`behindProxy`.
+      '';
+      type = lib.types.str;
+      default = "127.0.0.1";
+      example = "192.0.2.1";
+    };
+
+    port = lib.mkOption {
+      description = "TCP port on which the forge listens.";
+      type = lib.types.port;
+      default = 7002;
+      example = 3000;
+    };
+
+    url = lib.mkOption {
+      description = "URL under which browsers and git reach the forge.";
+      type = lib.types.str;
+      default = "${listens}/";
+      defaultText = lib.literalExpression ''"http://127.0.0.1:7002/"'';
+      example = "https://forge.example.org/";
+    };
+
+    behindProxy = lib.mkOption {
+      description = "Whether a proxy with TLS is in front of the forge.";
+      type = lib.types.bool;
+      default = false;
+      example = true;
+    };
+
+    trustedProxies = lib.mkOption {
+      description = "Addresses and networks from which the proxy connects.";
+      type = lib.types.listOf lib.types.str;
+      default = [ ];
+      example = [ "192.0.2.2" ];
+    };
+
+    userHeader = lib.mkOption {
+      description = ''
+        Header in which the proxy names the user who has logged in to the proxy. The proxy must remove
+        the header from the requests of browsers. Without it, users log in to the forge.
+      '';
+      type = lib.types.nullOr lib.types.str;
+      default = null;
+      example = "Remote-User";
+    };
+
+    agents = lib.mkOption {
+      description = ''
+        Agents with an account in the forge. The host keeps the token of each in
+        {file}`/var/lib/hive-forge/tokens`; no container sees it.
+      '';
+      type = lib.types.listOf lib.types.str;
+      default = lib.attrNames hive.agents;
+      defaultText = lib.literalExpression "lib.attrNames config.services.hyperhive.agents";
+      example = [
+        "manager"
+        "alice"
+      ];
+    };
+
+    mirror = lib.mkOption {
+      description = ''
+        Whether the configurations of the agents and the log of all deploys (`meta`) are pushed to
+        private repositories of the forge, after each deploy.
+      '';
+      type = lib.types.bool;
+      default = true;
+      example = false;
+    };
+  };
+
+  config = lib.mkIf cfg.enable {
+    assertions = [
+      {
+        assertion = hive.enable;
+        message = "services.hive-forge needs services.hyperhive.enable: it has the accounts and the configurations of the hive's agents. For a forge alone, use services.forgejo.";
+      }
+      {
+        assertion = isLoopback || cfg.behindProxy;
+        message = "services.hive-forge.address = ${cfg.address} can be reached by other hosts, and the forge has no TLS. Set behindProxy and put a proxy in front of it, or listen on 127.0.0.1.";
+      }
+      {
+        assertion = cfg.userHeader == null || (cfg.behindProxy && cfg.trustedProxies != [ ]);
+        message = "services.hive-forge.userHeader needs behindProxy and trustedProxies: otherwise everybody who reaches the forge could name any user.";
+      }
+      {
+        assertion = !(lib.elem "hive" cfg.agents);
+        message = "services.hive-forge.agents has an agent called hive: that account owns the mirrored repositories. Leave the agent out.";
+      }
+    ];
+
+    services.forgejo = {
+      enable = true;
+      package = lib.mkDefault cfg.package;
+      settings = {
+        DEFAULT.APP_NAME = lib.mkDefault "Forge of the hive";
+        server = {
+          HTTP_ADDR = cfg.address;
+          HTTP_PORT = cfg.port;
+          ROOT_URL = cfg.url;
+          DISABLE_SSH = lib.mkDefault true;
+        };
+        service = {
+          DISABLE_REGISTRATION = lib.mkDefault true;
+          REQUIRE_SIGNIN_VIEW = lib.mkDefault true;
+          ENABLE_REVERSE_PROXY_AUTHENTICATION = cfg.userHeader != null;
+        };
+        session.COOKIE_SECURE = lib.mkDefault (lib.hasPrefix "https:" cfg.url);
+        repository = {
+          ENABLE_PUSH_CREATE_USER = true;
+          DEFAULT_PUSH_CREATE_PRIVATE = true;
+        };
+        # Agents could have the host run programs.
+        actions.ENABLED = lib.mkDefault false;
+        security = lib.mkIf (cfg.userHeader != null) {
+          REVERSE_PROXY_AUTHENTICATION_USER = cfg.userHeader;
+          REVERSE_PROXY_TRUSTED_PROXIES = lib.concatStringsSep "," cfg.trustedProxies;
+        };
+      };
+    };
+
+    systemd.services.hive-forge-accounts = {
+      description = "Hyperhive: the accounts of agents in the forge";
+      wantedBy = [ "hive.target" ];
+      requires = [ "forgejo.service" ];
+      after = [ "forgejo.service" ];
+      path = [
+        cfg.package
+        pkgs.gawk
+        pkgs.gnugrep
+      ];
+      environment = {
+        HOME = forgejo.stateDir;
+        USER = forgejo.user;
+        FORGEJO_WORK_DIR = forgejo.stateDir;
+        FORGEJO_CUSTOM = forgejo.customDir;
+        tokens = "/var/lib/hive-forge/tokens";
+      };
+      serviceConfig = confined // {
+        ExecStart = "${pkgs.runtimeShell} ${../forge/accounts.sh} ${lib.escapeShellArgs cfg.agents}";
+        RemainAfterExit = true;
+        User = forgejo.user;
+        Group = forgejo.group;
+        StateDirectory = "hive-forge hive-forge/tokens";
+        StateDirectoryMode = "0700";
+        ReadWritePaths = [ forgejo.stateDir ];
+        RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6";
+      };
+    };
+
+    systemd.services.hive-forge-mirror = lib.mkIf cfg.mirror {
+      description = "Hyperhive: push the agents' configurations to the forge";
+      wantedBy = [ "hive.target" ];
+      requires = [ "hive-forge-accounts.service" ];
+      after = [ "hive-forge-accounts.service" ];
+      path = [
+        pkgs.coreutils
+        pkgs.git
+      ];
+      serviceConfig = confined // {
+        ExecStart = "${pkgs.runtimeShell} ${../forge/mirror.sh} /var/lib/hyperhive/git ${listens}";
+        DynamicUser = true;
+        SupplementaryGroups = [ "hive-git" ];
+        LoadCredential = [ "token:/var/lib/hive-forge/tokens/hive" ];
+        ReadOnlyPaths = [ "/var/lib/hyperhive/git" ];
+        RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6";
+        IPAddressDeny = lib.mkIf isLoopback "any";
+        IPAddressAllow = lib.mkIf isLoopback "localhost";
+      };
+    };
+    # Each deploy ends with a commit in meta.
+    systemd.paths.hive-forge-mirror = lib.mkIf cfg.mirror {
+      description = "Hyperhive: a deploy has ended";
+      wantedBy = [ "hive.target" ];
+      pathConfig.PathChanged = "/var/lib/hyperhive/git/meta/.git/refs/heads";
+    };
+  };
+
+  meta.maintainers = [ ];
+}
