@@ -47,6 +47,7 @@ from services.configvalues import (
     Size,
     SleepAfter,
     StartTimeout,
+    StorePath,
     TransferSize,
     Tree,
     TurnTimeout,
@@ -183,8 +184,14 @@ class AgentSettings(Section):
     """Exceptions from `network_deny`."""
     image: Tree | None = None
     """The source of this container's /usr."""
+    system: StorePath | None = None
+    """The NixOS system of this agent while its configuration has none."""
     sleep_after: SleepAfter | None = None
     """The idle seconds after which this agent is put to sleep; 0: never."""
+
+
+BackendName = Literal["nspawn", "nixos"]
+"""The systems that containers may have."""
 
 
 class LifecycleConfig(Section):
@@ -236,6 +243,12 @@ class LifecycleConfig(Section):
     image: Tree = "/"
     """The source of the containers' /usr: `/` for the host's own, or the absolute path of a
     directory that contains a /usr."""
+    backend: BackendName = "nspawn"
+    """The system in the containers: `nspawn` is the host's own /usr, or an `image`; `nixos` is a
+    NixOS system of each agent, which Nix has built. The NixOS module sets `nixos`."""
+    system: StorePath = ""
+    """The NixOS system of agents whose configuration has none, with the backend `nixos`: a path
+    directly in /nix/store. The NixOS module sets it."""
 
     @field_validator("resources")
     @classmethod
@@ -256,6 +269,11 @@ class LifecycleConfig(Section):
         """Return the source of the /usr of the agent `name`; / is the host."""
         own = self.agents.get(name, AgentSettings()).image
         return self.image if own is None else own
+
+    def system_of(self, name: str) -> str:
+        """Return the NixOS system of the agent `name` without one of its own; empty for none."""
+        own = self.agents.get(name, AgentSettings()).system
+        return self.system if own is None else own
 
     def sleeps_after(self, name: str, deployed: int | None = None) -> int:
         """Return the seconds until the agent `name`, when idle, is put to sleep; 0: never.

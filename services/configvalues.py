@@ -77,6 +77,17 @@ def _tree(value: str) -> str:
     return value
 
 
+STORE_PATH: Final = re.compile(r"/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,211}")
+"""A path directly in the Nix store."""
+
+
+def _store_path(value: str) -> str:
+    """Return `value` if it is a path directly in the Nix store, or empty."""
+    if value and not STORE_PATH.fullmatch(value):
+        raise ValueError("it must be a path directly in /nix/store, such as a toplevel of NixOS")
+    return value
+
+
 def _model_name(value: str) -> str:
     """Return `value` if it is a valid name of a model."""
     if not MODEL_NAME.fullmatch(value):
@@ -194,6 +205,9 @@ HeaderName = Annotated[str, AfterValidator(_header)]
 
 Tree = Annotated[str, AfterValidator(_tree)]
 """The absolute path of a directory that has a /usr."""
+
+StorePath = Annotated[str, AfterValidator(_store_path)]
+"""A path directly in the Nix store; empty for none."""
 
 Url = Annotated[str, AfterValidator(_url)]
 """An http or https address with a host."""

@@ -113,6 +113,16 @@ def test_the_rules_of_the_gateway_have_their_usual_form(tmp_path: Path) -> None:
             (f"[lifecycle.agents.bob]\nimage = '{path}'", f"bob.image = '{path}' is not valid: it")
             for path in ("", "srv/debian", "/srv/../home", "/srv/a:b", "/srv/a b", "/srv/%h", "//a")
         ),
+        ("[lifecycle]\nbackend = 'docker'", "lifecycle.backend = 'docker' is not valid"),
+        *(
+            (f"[lifecycle]\nsystem = '{path}'", f"lifecycle.system = '{path}' is not valid: it")
+            for path in (
+                "/nix/store",
+                "/nix/var/x",
+                f"/nix/store/{'a' * 32}-x/sw",
+                f"/nix/store/{'a' * 32}-x y",
+            )
+        ),
         ("[lifecycle.agents.bob]\nnetwork_deny = ['all']", "bob.network_deny.0 = 'all' is not"),
         (
             "[broker.agents.Bob]\nmay_send_to = []",

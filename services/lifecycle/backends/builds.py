@@ -12,7 +12,7 @@ from services import agentfile
 from services.agentfile import AgentFile
 from services.lifecycle.agents.agent import Spec
 from services.lifecycle.backends.layout import Layout
-from services.lifecycle.files.nofollow import Directory, read_below, remove_below
+from services.lifecycle.files.nofollow import Directory, link_below, read_below, remove_below
 from services.lifecycle.host.build_output import Tell, followed
 from services.lifecycle.host.journal import Journal
 from services.lifecycle.host.log_reader import LogReader
@@ -27,6 +27,9 @@ BUILD_TIMEOUT: Final = 2 * 3600.0
 
 LAST_LINES: Final = 50
 """The log lines in the error about a failed build."""
+
+SYSTEM: Final = "system"
+"""The link in a build to a toplevel of NixOS."""
 
 MAX_WHY: Final = 300
 """The characters of the last log line that the first sentence of that error repeats."""
@@ -82,6 +85,19 @@ class Builds:
         """Return the tree of packages that is laid over the container's /usr, if there is one."""
         usr = self._layout.builds / spec.name / spec.commit / "usr"
         return usr if spec.commit and usr.is_dir() and not usr.is_symlink() else None
+
+    def system(self, spec: Spec) -> str:
+        """Return the target of the link to the NixOS system; empty if the build has none."""
+        if not spec.commit:
+            return ""
+        try:
+            return link_below(self._layout.builds, (spec.name, spec.commit, SYSTEM))
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise Conflict(
+                f"The build of {spec.name} at {spec.commit[:12]} cannot be used: {error}"
+            ) from error
 
     async def make(self, spec: Spec, job: int, tell: Tell) -> bool:
         """Build the configuration unless it is built already; see `Backend.build`."""

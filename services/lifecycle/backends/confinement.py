@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 INIT: Final = "/usr/lib/systemd/systemd"
+SCRIPT: Final = "share/hyperhive/hive-init.sh"
+"""The script that sets the kernel limits, below the directory in which Hyperhive is installed."""
 TARGET: Final = "systemd.unit=hive-container.target"
 STATUS: Final = "systemd.show_status=error"
 """The console, whose lines are in the host's journal, has failures only: the container's own
@@ -141,11 +143,12 @@ def kernel_limits(host: HostLimits, *, nested: bool) -> Mapping[str, int]:
     }
 
 
-def exec_lines(prefix: Path, host: HostLimits, *, nested: bool) -> Iterator[str]:
+def exec_lines(script: str, init: str, host: HostLimits, *, nested: bool) -> Iterator[str]:
     """Yield the lines of the section [Exec] of the settings.
 
     Args:
-        prefix: the directory in which Hyperhive is installed.
+        script: the command that runs SCRIPT.
+        init: the systemd of the container.
         host: the limits of the host.
         nested: whether programs in the container may create user and network namespaces.
     """
@@ -155,8 +158,7 @@ def exec_lines(prefix: Path, host: HostLimits, *, nested: bool) -> Iterator[str]
     # of the agent yet.
     yield "Boot=no"
     yield "KillSignal=SIGRTMIN+3"
-    init = f"{INIT} {TARGET} {STATUS}"
-    yield f'Parameters=/bin/sh {prefix}/share/hyperhive/hive-init.sh "{words}" {init}'
+    yield f'Parameters={script} "{words}" {init} {TARGET} {STATUS}'
     yield f"LimitNOFILE=1024:{OPEN_FILES}"
     yield f"LimitMSGQUEUE={MESSAGE_QUEUES}"
     yield f"LimitSIGPENDING={PENDING_SIGNALS}"

@@ -11,7 +11,6 @@ from services.lifecycle.agents.agent import Spec
 from services.lifecycle.backends import (
     container_network,
     data,
-    image,
     old_root,
     rootfs,
     unit_files,
@@ -19,6 +18,7 @@ from services.lifecycle.backends import (
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.effective_config import EffectiveConfig
 from services.lifecycle.backends.layout import Layout, settings_file
+from services.lifecycle.backends.system import ContainerSystem
 from services.lifecycle.files.measure import size_below, total_size
 from services.lifecycle.files.nofollow import Directory, remove_below
 from services.lifecycle.files.walk import chown_below
@@ -40,12 +40,18 @@ class ContainerFiles:
     """
 
     def __init__(
-        self, layout: Layout, config: EffectiveConfig, builds: Builds, prefix: Path
+        self,
+        layout: Layout,
+        config: EffectiveConfig,
+        builds: Builds,
+        system: ContainerSystem,
+        prefix: Path,
     ) -> None:
         """`prefix`: the directory in which Hyperhive is installed."""
         self._layout = layout
         self._config = config
         self._builds = builds
+        self._system = system
         self._prefix = prefix
 
     def write(self, spec: Spec, changes: list[str]) -> bool:
@@ -59,23 +65,21 @@ class ContainerFiles:
             Whether systemd must reload its unit files.
 
         Raises:
-            Conflict: the deployed configuration or the image is unusable.
+            Conflict: the deployed configuration or the container's system is unusable.
         """
         self._builds.read(spec)
-        source = self._config.image(spec)
-        packages = self._builds.packages(spec)
-        image.check(spec.name, source, self._prefix, packages, self._layout.root)
+        self._system.check(spec)
         old_root.retire(self._layout, spec.name)
         with (
             Directory.open(self._layout.machines, changes=changes) as machines,
             machines.directory(names.machine_name(spec.name)) as root,
         ):
-            rootfs.write_template(root, source)
-        self._write_data_directory(spec, source, changes)
-        shared = image.shared(source, self._prefix, packages)
-        self._write_settings(spec, shared, changes)
+            self._system.write_template(root, spec)
+        self._write_data_directory(spec, changes)
+        self._write_settings(spec, changes)
         self.write_gateway(spec)
-        return self.write_drop_in(spec, changes)
+        left = self._remove_other(spec.name, changes)
+        return self.write_drop_in(spec, changes) or left
 
     def retire_old_root(self, name: str) -> bool:
         """Take the root of an earlier version out of use; return whether there is one."""
@@ -84,7 +88,7 @@ class ContainerFiles:
     def write_drop_in(self, spec: Spec, changes: list[str]) -> bool:
         """Write the drop-in of the container's unit; see `write`."""
         layout = self._layout
-        packages = self._builds.packages(spec)
+        packages = self._system.packages(spec)
         limits = self._config.limits(spec)
         writable = [layout.data / spec.name, layout.web / spec.name]
         writable += [layout.git / "proposed"] if spec.is_manager else []
@@ -96,7 +100,7 @@ class ContainerFiles:
             Directory.open(layout.units, changes=changes) as units,
             units.directory(layout.drop_in_folder(spec.name)) as folder,
         ):
-            return folder.write(unit_files.DROP_IN, text)
+            return folder.write(layout.drop_in, text)
 
     def write_harness(self, spec: Spec) -> None:
         """Write harness.json alone, which every start of the harness reads."""
@@ -203,7 +207,26 @@ class ContainerFiles:
         if spec.is_manager:  # all working copies belong to the manager
             await remove_below(self._layout.git, "proposed")
 
-    def _write_data_directory(self, spec: Spec, source: Path, changes: list[str]) -> None:
+    def _remove_other(self, name: str, changes: list[str]) -> bool:
+        """Remove the settings and the drop-in of the other backend, which would apply as well.
+
+        Returns:
+            Whether there were any.
+        """
+        other = self._layout.other
+        files = (
+            (other.settings, settings_file(name)),
+            (other.units / other.drop_in_folder(name), other.drop_in),
+        )
+        # Where nothing can be written, as in the /etc/systemd/system of NixOS, nothing is removed.
+        found = [(folder, file) for folder, file in files if os.path.lexists(folder / file)]
+        for folder, file in found:
+            with Directory.open(folder) as there:
+                there.remove(file)
+            changes.append(f"{folder / file} of another backend removed")
+        return bool(found)
+
+    def _write_data_directory(self, spec: Spec, changes: list[str]) -> None:
         base = spec.uid_base
         # The agent must not own the parent of its directories: it could put links there.
         with (
@@ -212,10 +235,7 @@ class ContainerFiles:
         ):
             data.make(own, base)
             with own.directory(data.ETC) as etc:
-                harness = self._config.harness(spec)
-                ports = self._config.ports(spec)
-                root = self._layout.root
-                rootfs.write_etc(etc, spec, harness, ports, self._prefix, source, root)
+                self._system.write_etc(etc, spec)
         # Clients on the host find the harness's socket here. tmpfiles.d says who may enter `web`.
         with Directory.open(self._layout.web, changes=changes) as web:
             web.make(spec.name, mode=0o711, owner=base)
@@ -224,13 +244,14 @@ class ContainerFiles:
             with Directory.open(self._layout.git, changes=changes) as git:
                 git.make("proposed", owner=base)
 
-    def _write_settings(self, spec: Spec, shared: list[str], changes: list[str]) -> None:
+    def _write_settings(self, spec: Spec, changes: list[str]) -> None:
         layout = self._layout
+        own = layout.data / spec.name
         settings = unit_files.settings(
             spec,
-            self._config.confinement(spec, self._prefix),
-            shared,
-            str(layout.data / spec.name),
+            self._config.confinement(spec, *self._system.command(spec)),
+            self._system.mounts(spec, str(own / data.ETC)),
+            str(own),
             str(layout.sockets / spec.name),
             str(layout.web / spec.name),
             str(layout.git),

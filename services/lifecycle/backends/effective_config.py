@@ -170,20 +170,25 @@ class EffectiveConfig:
         """The limits of the host that all containers share."""
         return confinement.HostLimits.read(self._layout.inotify_limits)
 
-    def confinement(self, spec: Spec, prefix: Path) -> Iterable[str]:
+    def confinement(self, spec: Spec, script: str, init: str) -> Iterable[str]:
         """Return the lines of the settings that start and confine the container's systemd.
 
         Args:
             spec: the container.
-            prefix: the directory in which Hyperhive is installed.
+            script: the command that sets its kernel limits.
+            init: the container's systemd.
         """
         nested = self._builds.configuration(spec).nested
-        return confinement.exec_lines(prefix, self.host_limits, nested=nested)
+        return confinement.exec_lines(script, init, self.host_limits, nested=nested)
 
     def image(self, spec: Spec) -> Path:
         """Return the tree that the container's /usr comes from."""
         chosen = self._config.lifecycle.image_of(spec.name)
         return image.HOST if chosen == "/" else self._layout.root / chosen.lstrip("/")
+
+    def system(self, spec: Spec) -> str:
+        """Return the NixOS system of an agent whose build has none; empty for none."""
+        return self._config.lifecycle.system_of(spec.name)
 
     @property
     def shared_credential(self) -> str:

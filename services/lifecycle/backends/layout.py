@@ -1,6 +1,6 @@
 """The paths of a container's parts on the host."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wire import names
@@ -8,9 +8,16 @@ from wire import names
 
 @dataclass(frozen=True)
 class Layout:
-    """All paths, below `root`, which differs from / only in tests."""
+    """All paths, below `root`, which differs from / only in tests.
+
+    Attributes:
+        root: the root directory of the host.
+        in_run: whether the settings and drop-ins are below /run: on NixOS /etc/systemd/system is
+            part of the system, and cannot be written.
+    """
 
     root: Path = Path("/")
+    in_run: bool = False
 
     @property
     def machines(self) -> Path:
@@ -19,13 +26,27 @@ class Layout:
 
     @property
     def settings(self) -> Path:
-        """The .nspawn files. nspawn trusts the ones below /etc."""
-        return self.root / "etc/systemd/nspawn"
+        """The .nspawn files. nspawn trusts the ones below /etc and /run."""
+        return self.root / ("run" if self.in_run else "etc") / "systemd/nspawn"
 
     @property
     def units(self) -> Path:
         """The drop-ins of the containers' units."""
-        return self.root / "etc/systemd/system"
+        return self.root / ("run" if self.in_run else "etc") / "systemd/system"
+
+    @property
+    def drop_in(self) -> str:
+        """The name of a drop-in.
+
+        systemd sorts the drop-ins of all directories by name. NixOS has an overrides.conf for the
+        template of the unit, which ours must follow.
+        """
+        return "zz-hyperhive.conf" if self.in_run else "50-hyperhive.conf"
+
+    @property
+    def other(self) -> "Layout":
+        """The layout of the other backend."""
+        return replace(self, in_run=not self.in_run)
 
     @property
     def data(self) -> Path:

@@ -1,10 +1,15 @@
-"""Containers in systemd-nspawn: files on the host, and units that systemd runs."""
+"""Containers in systemd-nspawn: files on the host, and units that systemd runs.
+
+The backends `nspawn` and `nixos` differ only in the system that a container boots
+(`ContainerSystem`), and in the place of its settings and drop-in (`Layout`).
+"""
 
 import asyncio
 import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +24,8 @@ from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.container_files import ContainerFiles
 from services.lifecycle.backends.effective_config import EffectiveConfig
 from services.lifecycle.backends.layout import Layout, container_unit
+from services.lifecycle.backends.toplevel import Toplevel
+from services.lifecycle.backends.usr import UsrSystem
 from services.lifecycle.host import cgroup
 from services.lifecycle.host.addresses import HostAddresses
 from services.lifecycle.host.build_output import Tell
@@ -40,7 +47,7 @@ SLACK: Final = 15.0
 
 
 class Nspawn:
-    """The nspawn backend. `Backend` documents the methods."""
+    """The backends `nspawn` and `nixos`. `Backend` documents the methods."""
 
     def __init__(
         self,
@@ -60,7 +67,8 @@ class Nspawn:
             addresses: the addresses of the host.
         """
         self._systemd = systemd
-        self._layout = layout or Layout()
+        nixos = config.lifecycle.backend == "nixos"
+        self._layout = replace(layout or Layout(), in_run=nixos)
         self._journal = Journal()
         self._builds = Builds(systemd, self._journal, self._layout)
         self._addresses = addresses or HostAddresses()
@@ -69,7 +77,9 @@ class Nspawn:
         self._config = EffectiveConfig(
             config, self._builds, self._layout, self._addresses, self._credentials
         )
-        self._files = ContainerFiles(self._layout, self._config, self._builds, prefix)
+        kind: type[Toplevel | UsrSystem] = Toplevel if nixos else UsrSystem
+        system = kind(self._layout, self._config, self._builds, prefix)
+        self._files = ContainerFiles(self._layout, self._config, self._builds, system, prefix)
         self._names: dict[str, str] = {}
         self._watcher: Watcher = lambda name, status: None
         self._tasks = Tasks()

@@ -15,8 +15,6 @@ from services.nameservers import PROGRAMS
 from wire import names
 from wire.records.lifecycle import Network, NetworkMode, Resources
 
-DROP_IN: Final = "50-hyperhive.conf"
-
 DROPPED: Final = (
     "CAP_AUDIT_CONTROL",
     "CAP_AUDIT_WRITE",
@@ -66,7 +64,7 @@ def socket_units(spec: Spec) -> tuple[str, ...]:
 def settings(
     spec: Spec,
     confined: Iterable[str],
-    shared: Iterable[str],
+    mounts: Iterable[str],
     data: str,
     sockets: str,
     web: str,
@@ -77,7 +75,7 @@ def settings(
     Args:
         spec: the container.
         confined: the lines that start and confine the container's systemd.
-        shared: the lines that mount directories of the host.
+        mounts: the lines that mount the container's system and /etc.
         data: the data directory of the agent.
         sockets: the socket directory of the agent.
         web: the directory for the socket of the harness.
@@ -110,10 +108,9 @@ def settings(
         # nspawn, as root of the host, opens many paths in the root before it enters the container.
         # So it makes the root anew, in memory; no agent can reach that before it is complete.
         "Volatile=yes",
-        f"BindReadOnly={data}/etc:/etc",
         # Lifecycle changes the owners of the files itself: nspawn would walk the whole tree.
         "PrivateUsersOwnership=off",
-        *shared,
+        *mounts,
         # Connecting needs no write access. The directory is on the host's /run, which must not
         # fill up.
         f"BindReadOnly={sockets}:/run/hive",

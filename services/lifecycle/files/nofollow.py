@@ -233,6 +233,26 @@ def read_below(parent: Path, parts: Sequence[str], most: int) -> bytes:
             os.close(descriptor)
 
 
+def link_below(parent: Path, parts: Sequence[str]) -> str:
+    """Return the target of a link without following other links.
+
+    Args:
+        parent: a directory, opened by path.
+        parts: the path of the link below `parent`.
+
+    Raises:
+        OSError: there is no such link.
+    """
+    opened = [os.open(parent, _DIRECTORY)]
+    try:
+        for part in parts[:-1]:
+            opened.append(os.open(part, _DIRECTORY, dir_fd=opened[-1]))
+        return os.readlink(parts[-1], dir_fd=opened[-1])
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
 async def remove_below(parent: Path, name: str) -> bool:
     """Remove `name` in `parent`, a directory of root, without following links.
 

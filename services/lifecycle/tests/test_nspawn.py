@@ -1,4 +1,4 @@
-"""The nspawn backend: real files in a folder, a fake systemd on a private bus."""
+"""The backends nspawn and nixos: real files in a folder, a fake systemd on a private bus."""
 
 import asyncio
 import configparser
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from services.config import Config, HarnessConfig, LifecycleConfig, TelemetryConfig
+from services.config import BackendName, Config, HarnessConfig, LifecycleConfig, TelemetryConfig
 from services.lifecycle.agents.agent import Spec, UnitStatus
 from services.lifecycle.agents.start import Start
-from services.lifecycle.backends import image, unit_files
+from services.lifecycle.backends import image
 from services.lifecycle.backends.layout import Layout, container_unit
 from services.lifecycle.backends.nspawn import Nspawn
 from services.lifecycle.host import systemd
@@ -28,6 +28,9 @@ BASE = 0x1234_0000
 ALICE = Spec("alice", BASE, "5" * 32)
 MANAGER = Spec("manager", BASE + 65536, "6" * 32)
 UNIT = "systemd-nspawn@h-alice.service"
+SYSTEM = f"/nix/store/{'a' * 32}-nixos-system-agent-25.11"
+BACKENDS: tuple[BackendName, ...] = ("nspawn", "nixos")
+BOTH = pytest.mark.parametrize("host", BACKENDS, indirect=True)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other uids: needs root")
 
@@ -36,13 +39,18 @@ class Host:
     """A host's folders, its systemd and the backend on them."""
 
     def __init__(
-        self, root: Path, manager: Manager, machined: Machined, client: systemd.Systemd
+        self,
+        root: Path,
+        manager: Manager,
+        machined: Machined,
+        client: systemd.Systemd,
+        backend: BackendName,
     ) -> None:
         self.root = root
         self.manager = manager
         self.machined = machined
         self.systemd = client
-        self.layout = Layout(root)
+        self.layout = Layout(root, in_run=backend == "nixos")
         for folder in (
             "machines",
             "settings",
@@ -59,8 +67,13 @@ class Host:
         (root / "etc/resolv.conf").write_text("nameserver 10.1.2.3\nnameserver fe80::1%eth0\n")
         (root / "prefix/share/hyperhive/container").mkdir(parents=True)
         (root / "prefix/share/hyperhive/container/hive-harness.service").write_text("[Service]\n")
+        system = ""
+        if backend == "nixos":
+            system = SYSTEM
+            (root / system.lstrip("/")).mkdir(parents=True)
+            (root / system.lstrip("/") / "init").touch()
         config = Config(
-            lifecycle=LifecycleConfig(network_allow=("192.0.2.7",)),
+            lifecycle=LifecycleConfig(network_allow=("192.0.2.7",), backend=backend, system=system),
             harness=HarnessConfig(scripted_model_url="http://127.0.0.1:7100", model="m"),
         )
         self.backend = Nspawn(client, config, root / "prefix", self.layout)
@@ -68,12 +81,13 @@ class Host:
     def drop_in(self) -> configparser.ConfigParser:
         parser = configparser.ConfigParser(strict=False, interpolation=None)
         parser.optionxform = str  # type: ignore[assignment,method-assign]
-        parser.read(self.layout.units / f"{UNIT}.d" / unit_files.DROP_IN)
+        parser.read(self.layout.units / f"{UNIT}.d" / self.layout.drop_in)
         return parser
 
 
 @pytest.fixture
-async def host(tmp_path: Path, connect: Connect) -> Host:
+async def host(request: pytest.FixtureRequest, tmp_path: Path, connect: Connect) -> Host:
+    """Return a host with the backend nspawn, or with that of a parameter."""
     server, client = await connect(), await connect()
     manager, machined = Manager(server), Machined()
     server.export(systemd_api.SYSTEMD_PATH, manager)
@@ -81,7 +95,8 @@ async def host(tmp_path: Path, connect: Connect) -> Host:
     manager.unit(UNIT)
     await server.own(systemd_api.SYSTEMD)
     await server.own(machined_api.MACHINED)
-    return Host(tmp_path, manager, machined, systemd.Systemd(client))
+    backend = getattr(request, "param", "nspawn")
+    return Host(tmp_path, manager, machined, systemd.Systemd(client), backend)
 
 
 async def test_a_container_gets_the_extra_servers_of_its_image(host: Host) -> None:
@@ -96,6 +111,7 @@ async def test_a_container_gets_the_extra_servers_of_its_image(host: Host) -> No
     assert not copy.exists()
 
 
+@BOTH
 async def test_the_sweep_may_pass_to_the_data_of_earlier_versions(
     host: Host, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -177,6 +193,7 @@ async def test_a_harness_is_told_of_a_collector(host: Host) -> None:
     assert json.loads(given.read_text())["telemetry"] is True
 
 
+@BOTH
 async def test_what_nspawn_opens_by_path_is_roots(host: Host) -> None:
     await host.backend.configure(MANAGER)
     check_owners(host)
@@ -239,6 +256,7 @@ async def test_settings_bind_only_what_an_agent_may_see(host: Host) -> None:
         assert not path.startswith(("/etc/ssl/private", "/home", "/root", "/etc/hyperhive"))
 
 
+@BOTH
 async def test_the_manager_alone_sees_the_configurations(host: Host) -> None:
     await host.backend.configure(ALICE)
     assert str(host.layout.git) not in (host.layout.settings / "h-alice.nspawn").read_text()
@@ -256,6 +274,7 @@ async def test_the_manager_alone_sees_the_configurations(host: Host) -> None:
     assert "directory = *" in (host.layout.data / "manager/etc/gitconfig").read_text()
 
 
+@BOTH
 async def test_proposals_are_given_back_to_another_manager(host: Host) -> None:
     await host.backend.configure(MANAGER)
     (host.layout.git / "proposed/alice").mkdir()
@@ -264,6 +283,7 @@ async def test_proposals_are_given_back_to_another_manager(host: Host) -> None:
     assert (host.layout.git / "proposed/alice").stat().st_uid == MANAGER.uid_base
 
 
+@BOTH
 async def test_a_link_in_place_of_the_proposals_is_replaced(host: Host) -> None:
     outside = host.root / "outside"
     outside.mkdir()
@@ -273,6 +293,7 @@ async def test_a_link_in_place_of_the_proposals_is_replaced(host: Host) -> None:
     assert outside.stat().st_uid == 0
 
 
+@BOTH
 async def test_the_drop_in_ties_the_container_to_its_socket(host: Host) -> None:
     await host.backend.configure(ALICE)
     unit, service = host.drop_in()["Unit"], host.drop_in()["Service"]
@@ -296,6 +317,7 @@ async def test_the_drop_in_ties_the_container_to_its_socket(host: Host) -> None:
     assert rest == ["192.0.2.7", "10.1.2.3", "fe80::1"]
 
 
+@BOTH
 async def test_a_container_is_bounded_in_what_it_leaves_on_the_host(host: Host) -> None:
     await host.backend.configure(ALICE)
     service = host.drop_in()["Service"]
@@ -305,6 +327,7 @@ async def test_a_container_is_bounded_in_what_it_leaves_on_the_host(host: Host) 
     assert "LimitCORE=0" in (host.layout.settings / "h-alice.nspawn").read_text().splitlines()
 
 
+@BOTH
 @pytest.mark.parametrize("name", ["anthropic_api_key", "gateway/default", "gateway/agents/alice"])
 async def test_no_container_gets_a_key(host: Host, name: str) -> None:
     key = host.layout.credentials / name
@@ -318,12 +341,14 @@ async def test_no_container_gets_a_key(host: Host, name: str) -> None:
     assert harness["api"] == "gateway"
 
 
+@BOTH
 async def test_systemd_reloads_only_when_a_unit_changed(host: Host) -> None:
     await host.backend.configure(ALICE)
     await host.backend.configure(ALICE)
     assert host.manager.calls == [("Reload",)]
 
 
+@BOTH
 async def test_planted_links_lead_nowhere(host: Host) -> None:
     await host.backend.configure(ALICE)
     outside = host.root / "outside"
@@ -341,6 +366,7 @@ async def test_planted_links_lead_nowhere(host: Host) -> None:
     assert outside.stat().st_uid == 0
 
 
+@BOTH
 async def test_start_waits_for_ready_and_begins_with_a_fresh_socket_folder(host: Host) -> None:
     told: list[tuple[str, UnitStatus]] = []
     heard = asyncio.Event()
@@ -365,18 +391,21 @@ async def test_start_waits_for_ready_and_begins_with_a_fresh_socket_folder(host:
     assert told[-1] == ("alice", UnitStatus("active", "ab" * 16, since=7))
 
 
+@BOTH
 async def test_a_start_that_systemd_began_does_not_fail_for_earlier_crashes(host: Host) -> None:
     await host.backend.start(ALICE, fresh=False)
     calls = host.manager.calls
     assert calls.index(("ResetFailedUnit", UNIT)) < calls.index(("StartUnit", UNIT))
 
 
+@BOTH
 async def test_a_start_that_fails_says_why(host: Host) -> None:
     host.manager.result = "failed"
     with pytest.raises(Conflict, match=r"failed.*journalctl"):
         await host.backend.start(ALICE)
 
 
+@BOTH
 async def test_a_change_carries_the_cause(host: Host) -> None:
     told: asyncio.Queue[tuple[str, UnitStatus]] = asyncio.Queue()
     await host.backend.watch(lambda name, status: told.put_nowait((name, status)))
@@ -387,6 +416,7 @@ async def test_a_change_carries_the_cause(host: Host) -> None:
     assert told.empty(), "half of a change was told"
 
 
+@BOTH
 async def test_machined_makes_it_look_at_once(host: Host) -> None:
     told: asyncio.Queue[tuple[str, UnitStatus]] = asyncio.Queue()
     await host.backend.watch(lambda name, status: told.put_nowait((name, status)))
@@ -398,6 +428,7 @@ async def test_machined_makes_it_look_at_once(host: Host) -> None:
         assert (await told.get())[1].active == "failed"
 
 
+@BOTH
 async def test_who_is_forgotten_is_not_told(host: Host) -> None:
     told: list[str] = []
     await host.backend.watch(lambda name, status: told.append(name))
@@ -408,6 +439,7 @@ async def test_who_is_forgotten_is_not_told(host: Host) -> None:
     assert not told
 
 
+@BOTH
 async def test_stop_ends_the_container_before_its_socket(host: Host) -> None:
     await host.backend.stop("alice")
     assert [c for c in host.manager.calls if c[0] == "StopUnit"] == [
@@ -420,6 +452,7 @@ async def test_stop_ends_the_container_before_its_socket(host: Host) -> None:
     ]
 
 
+@BOTH
 @pytest.mark.parametrize(("state", "killed"), [("activating", True), ("active", False)])
 async def test_what_has_not_come_up_is_killed_before_it_is_stopped(
     host: Host, state: str, killed: bool
@@ -434,6 +467,7 @@ async def test_what_has_not_come_up_is_killed_before_it_is_stopped(
     assert (("ResetFailedUnit", UNIT) in host.manager.calls) is killed
 
 
+@BOTH
 async def test_an_endpoint_ends_with_its_container(host: Host) -> None:
     await host.backend.stop_endpoint("alice")
     assert host.manager.calls == [
@@ -442,6 +476,7 @@ async def test_an_endpoint_ends_with_its_container(host: Host) -> None:
     ]
 
 
+@BOTH
 async def test_destroy_leaves_only_data(host: Host) -> None:
     await host.backend.configure(ALICE)
     await host.backend.limit(ALICE)
@@ -459,6 +494,7 @@ async def test_destroy_leaves_only_data(host: Host) -> None:
     assert set(host.root.rglob("*")) == before
 
 
+@BOTH
 async def test_the_manager_has_a_machine_of_its_own(host: Host) -> None:
     assert container_unit("manager") == "systemd-nspawn@hm1nd.service"
     await host.backend.configure(Spec("manager", BASE, "6" * 32))
@@ -466,12 +502,14 @@ async def test_the_manager_has_a_machine_of_its_own(host: Host) -> None:
     assert harness["manager"] is True
 
 
+@BOTH
 async def test_uids_that_the_host_gives_away_are_taken(host: Host) -> None:
     (host.root / "etc/subuid").write_text("joe:100000:65536\n")
     (host.root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
     assert host.backend.used_uids() == [range(100000, 165536), range(1)]
 
 
+@BOTH
 async def test_a_stopping_host_is_recognised(host: Host) -> None:
     assert not await host.backend.host_is_stopping()
     host.manager.state = "stopping"
@@ -479,6 +517,7 @@ async def test_a_stopping_host_is_recognised(host: Host) -> None:
     assert await host.backend.boot() == "42"
 
 
+@BOTH
 async def test_a_stopping_hive_is_recognised(host: Host) -> None:
     host.manager.unit("hive.target")
     assert not await host.backend.host_is_stopping(), "one that never was started does not stop"

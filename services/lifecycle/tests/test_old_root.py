@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from services.lifecycle.backends import old_root
-from services.lifecycle.backends.unit_files import DROP_IN
 from services.lifecycle.tests.test_nspawn import ALICE, BASE, UNIT, Host, host
 
 __all__ = ["host"]
@@ -61,7 +60,8 @@ def check(host: Host) -> None:
 
 async def test_an_agent_keeps_its_files(host: Host, old: Path) -> None:
     await host.backend.configure(ALICE)
-    drop_in = (host.layout.units / f"{UNIT}.d" / DROP_IN).read_text()
+    file = host.layout.units / f"{UNIT}.d" / host.layout.drop_in
+    drop_in = file.read_text()
     command = f"-m services.lifecycle.backends.old_root alice {BASE}"
     assert f"ExecStartPre=+{host.root}/prefix/bin/python -BP {command}" in drop_in.splitlines()
     old_root.move(host.layout, "alice", BASE)
@@ -69,9 +69,9 @@ async def test_an_agent_keeps_its_files(host: Host, old: Path) -> None:
     assert (
         (await host.backend.reconcile(ALICE, running=False))
         .changes[-1]
-        .endswith(f"{DROP_IN} written")
+        .endswith(f"{host.layout.drop_in} written")
     )
-    assert old_root.__name__ not in (host.layout.units / f"{UNIT}.d" / DROP_IN).read_text()
+    assert old_root.__name__ not in file.read_text()
 
 
 async def test_files_are_copied_between_file_systems(

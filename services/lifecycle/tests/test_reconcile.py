@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from services.lifecycle.backends import unit_files
 from services.lifecycle.backends.backend import Reconciled
 from services.lifecycle.files.measure import size_below
 from services.lifecycle.files.nofollow import remove_below
 from services.lifecycle.files.walk import chown_below
-from services.lifecycle.tests.test_nspawn import ALICE, BASE, UNIT, Host, host
+from services.lifecycle.tests.test_nspawn import ALICE, BASE, BOTH, UNIT, Host, host
 
 __all__ = ["host"]
 
@@ -45,7 +44,7 @@ DAMAGE: dict[str, tuple[Callable[[Host], object], str]] = {
     ),
     "drop-in gone": (
         lambda h: shutil.rmtree(h.layout.units / f"{UNIT}.d"),
-        f"{unit_files.DROP_IN} written",
+        "hyperhive.conf written",
     ),
     "template gone": (lambda h: shutil.rmtree(h.layout.machines / "h-alice"), "h-alice made"),
     "a file of /etc gone": (lambda h: (etc(h) / "machine-id").unlink(), "machine-id written"),
@@ -61,7 +60,18 @@ DAMAGE: dict[str, tuple[Callable[[Host], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+USR_ONLY = {"a mask gone", "a link planted"}
+"""Damage to files that NixOS makes itself."""
+
+
+@pytest.mark.parametrize(
+    ("host", "damage"),
+    [
+        *(("nspawn", damage) for damage in DAMAGE),
+        *(("nixos", damage) for damage in DAMAGE if damage not in USR_ONLY),
+    ],
+    indirect=["host"],
+)
 async def test_damage_is_put_right_and_told(host: Host, damage: str) -> None:
     await host.backend.configure(ALICE)
     spoil, told = DAMAGE[damage]
@@ -72,6 +82,7 @@ async def test_damage_is_put_right_and_told(host: Host, damage: str) -> None:
     assert {path.lstat().st_uid for path in (host.layout.data / "alice/state").rglob("*")} <= {BASE}
 
 
+@BOTH
 async def test_a_healthy_agent_is_left_alone(host: Host) -> None:
     await host.backend.configure(ALICE)
     (host.layout.data / "alice/state/notes").write_text("mine")
@@ -87,6 +98,7 @@ async def test_a_healthy_agent_is_left_alone(host: Host) -> None:
         )
 
 
+@BOTH
 async def test_a_running_one_without_a_socket_is_restarted(host: Host) -> None:
     await host.backend.configure(ALICE)
     found = await host.backend.reconcile(ALICE, running=True)
