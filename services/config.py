@@ -184,7 +184,7 @@ class AgentSettings(Section):
     """Exceptions from `network_deny`."""
     image: Tree | None = None
     """The source of this container's /usr."""
-    system: StorePath | None = None
+    toplevel: StorePath | None = None
     """The NixOS system of this agent while its configuration has none."""
     sleep_after: SleepAfter | None = None
     """The idle seconds after which this agent is put to sleep; 0: never."""
@@ -246,7 +246,7 @@ class LifecycleConfig(Section):
     backend: BackendName = "nspawn"
     """The system in the containers: `nspawn` is the host's own /usr, or an `image`; `nixos` is a
     NixOS system of each agent, which Nix has built. The NixOS module sets `nixos`."""
-    system: StorePath = ""
+    toplevel: StorePath = ""
     """The NixOS system of agents whose configuration has none, with the backend `nixos`: a path
     directly in /nix/store. The NixOS module sets it."""
 
@@ -270,10 +270,10 @@ class LifecycleConfig(Section):
         own = self.agents.get(name, AgentSettings()).image
         return self.image if own is None else own
 
-    def system_of(self, name: str) -> str:
+    def toplevel_of(self, name: str) -> str:
         """Return the NixOS system of the agent `name` without one of its own; empty for none."""
-        own = self.agents.get(name, AgentSettings()).system
-        return self.system if own is None else own
+        own = self.agents.get(name, AgentSettings()).toplevel
+        return self.toplevel if own is None else own
 
     def sleeps_after(self, name: str, deployed: int | None = None) -> int:
         """Return the seconds until the agent `name`, when idle, is put to sleep; 0: never.

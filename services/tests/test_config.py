@@ -115,7 +115,7 @@ def test_the_rules_of_the_gateway_have_their_usual_form(tmp_path: Path) -> None:
         ),
         ("[lifecycle]\nbackend = 'docker'", "lifecycle.backend = 'docker' is not valid"),
         *(
-            (f"[lifecycle]\nsystem = '{path}'", f"lifecycle.system = '{path}' is not valid: it")
+            (f"[lifecycle]\ntoplevel = '{path}'", f"lifecycle.toplevel = '{path}' is not valid: it")
             for path in (
                 "/nix/store",
                 "/nix/var/x",

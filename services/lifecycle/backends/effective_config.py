@@ -186,9 +186,9 @@ class EffectiveConfig:
         chosen = self._config.lifecycle.image_of(spec.name)
         return image.HOST if chosen == "/" else self._layout.root / chosen.lstrip("/")
 
-    def system(self, spec: Spec) -> str:
+    def toplevel(self, spec: Spec) -> str:
         """Return the NixOS system of an agent whose build has none; empty for none."""
-        return self._config.lifecycle.system_of(spec.name)
+        return self._config.lifecycle.toplevel_of(spec.name)
 
     @property
     def shared_credential(self) -> str:

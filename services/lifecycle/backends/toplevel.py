@@ -110,9 +110,9 @@ class Toplevel:
                     f"`{SYSTEM}` does not lead to a path directly in {STORE}."
                 )
             return built
-        if given := self._config.system(spec):
+        if given := self._config.toplevel(spec):
             return given
         raise Conflict(
             f"{spec.name} has no system to run: its configuration has no agent.nix, and "
-            "hyperhive.toml has no `system` in [lifecycle]."
+            "hyperhive.toml has no `toplevel` in [lifecycle]."
         )

@@ -57,7 +57,7 @@ def init(host: Host) -> str:
 
 def backend(host: Host, name: BackendName) -> Nspawn:
     system = SYSTEM if name == "nixos" else ""
-    config = Config(lifecycle=LifecycleConfig(backend=name, system=system))
+    config = Config(lifecycle=LifecycleConfig(backend=name, toplevel=system))
     return Nspawn(host.systemd, config, host.root / "prefix", host.layout)
 
 
@@ -88,7 +88,7 @@ async def test_a_container_sees_the_store_and_what_only_the_host_knows(host: Hos
 
 async def test_a_package_in_the_store_is_mounted_with_the_store(host: Host) -> None:
     prefix = Path(f"/nix/store/{'d' * 32}-hyperhive")
-    config = Config(lifecycle=LifecycleConfig(backend="nixos", system=SYSTEM))
+    config = Config(lifecycle=LifecycleConfig(backend="nixos", toplevel=SYSTEM))
     await Nspawn(host.systemd, config, prefix, host.layout).configure(ALICE)
     assert not [line for line in settings(host) if line.startswith(f"BindReadOnly={prefix}")]
     [line] = [line for line in settings(host) if line.startswith("Parameters=")]
@@ -136,8 +136,8 @@ async def test_a_build_without_a_system_leaves_that_of_all_agents(host: Host) ->
 
 async def test_an_agent_may_have_a_system_of_its_own_without_a_build(host: Host) -> None:
     store(host, BUILT)
-    agents = {"alice": AgentSettings(system=BUILT)}
-    config = Config(lifecycle=LifecycleConfig(backend="nixos", system=SYSTEM, agents=agents))
+    agents = {"alice": AgentSettings(toplevel=BUILT)}
+    config = Config(lifecycle=LifecycleConfig(backend="nixos", toplevel=SYSTEM, agents=agents))
     await Nspawn(host.systemd, config, host.root / "prefix", host.layout).configure(ALICE)
     assert init(host) == f"{BUILT}/init"
 
@@ -164,7 +164,7 @@ async def test_a_system_that_was_collected_is_refused(host: Host) -> None:
 
 async def test_without_any_system_the_reason_is_told(host: Host) -> None:
     config = Config(lifecycle=LifecycleConfig(backend="nixos"))
-    with pytest.raises(Conflict, match=r"no agent\.nix, and hyperhive\.toml has no `system`"):
+    with pytest.raises(Conflict, match=r"no agent\.nix, and hyperhive\.toml has no `toplevel`"):
         await Nspawn(host.systemd, config, host.root / "prefix", host.layout).configure(ALICE)
 
 

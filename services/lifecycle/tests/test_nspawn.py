@@ -73,7 +73,9 @@ class Host:
             (root / system.lstrip("/")).mkdir(parents=True)
             (root / system.lstrip("/") / "init").touch()
         config = Config(
-            lifecycle=LifecycleConfig(network_allow=("192.0.2.7",), backend=backend, system=system),
+            lifecycle=LifecycleConfig(
+                network_allow=("192.0.2.7",), backend=backend, toplevel=system
+            ),
             harness=HarnessConfig(scripted_model_url="http://127.0.0.1:7100", model="m"),
         )
         self.backend = Nspawn(client, config, root / "prefix", self.layout)
