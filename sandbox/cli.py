@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         text = f"the port of the {what} (default: {port})"
         option = f"--{name}-port"
         start.add_argument(option, type=int, default=port, metavar="PORT", help=text)
+    start.add_argument(
+        "--nixos", action="store_true", help="run a stand-in for a NixOS system in the containers"
+    )
     start.add_argument("agents", nargs="*", metavar="AGENT", help="an agent to spawn or start")
     down = add("down", _down, "Stop the sandbox, and remove every trace of it.")
     down.add_argument("--keep", action="store_true", help="keep the data for the next `up`")
@@ -75,7 +78,7 @@ def _up(instance: Instance, options: argparse.Namespace) -> int:
 
 def _hive(instance: Instance, options: argparse.Namespace) -> int:
     ports = hive.Ports(options.dashboard_port, options.model_port)
-    hive.start(instance, ports, options.agents)
+    hive.start(instance, ports, options.agents, nixos=options.nixos)
     if options.agents:
         hive.greet(instance, ports)
     return 0

@@ -30,10 +30,17 @@ class Ports:
     model: int = 7100
 
 
-def start(instance: Instance, ports: Ports, agents: Sequence[str]) -> None:
+def start(instance: Instance, ports: Ports, agents: Sequence[str], *, nixos: bool = False) -> None:
     """Boot `instance`, install the hive, start it, and spawn or start `agents`.
 
     Skip what is done already.
+
+    Args:
+        instance: the sandbox.
+        ports: the ports of the hive.
+        agents: the agents.
+        nixos: whether the containers run a stand-in for a NixOS system, and the units of the host
+            cannot be written, as on NixOS.
 
     Raises:
         SandboxError: a unit failed; the text has its journal.
@@ -42,7 +49,12 @@ def start(instance: Instance, ports: Ports, agents: Sequence[str]) -> None:
         lifecycle.up(instance)
     with step("units, policies and users are installed"):
         inside.run(instance, "/usr/bin/python3", f"{REPO}/sandbox/installer.py", "files")
-        _configure(instance, ports)
+        if nixos:
+            inside.run(instance, "sh", "-c", f"! mountpoint -q {_UNITS} || umount {_UNITS}")
+        _configure(instance, ports, _nixos(instance) if nixos else "")
+        if nixos:
+            inside.run(instance, "mount", "--bind", _UNITS, _UNITS)
+            inside.run(instance, "mount", "-o", "remount,bind,ro", _UNITS)
     with step("hive.target starts"):
         outdated = _start_units(instance)
     for agent in agents:
@@ -63,12 +75,18 @@ def greet(instance: Instance, ports: Ports) -> None:
     print(f"  {run} list")
 
 
-def _configure(instance: Instance, ports: Ports) -> None:
+def _nixos(instance: Instance) -> str:
+    """Return the settings for a stand-in for a NixOS system, which is made."""
+    toplevel = inside.run(instance, "/usr/bin/python3", f"{REPO}/sandbox/nixos.py").stdout.strip()
+    return f'backend = "nixos"\ntoplevel = "{toplevel}"\n'
+
+
+def _configure(instance: Instance, ports: Ports, settings: str = "") -> None:
     key = os.environ.get("ANTHROPIC_API_KEY", "")
     url = f"http://{MODEL_HOST}:{ports.model}"
     model = "" if key else f'[harness]\nscripted_model_url = "{url}"\n\n'
     # The command line names the agents, and `_ensure_agent` restarts them.
-    agents = "[lifecycle]\ncreate_manager = false\nauto_update = false\n"
+    agents = f"[lifecycle]\ncreate_manager = false\nauto_update = false\n{settings}"
     _write(instance, "/etc/hyperhive/hyperhive.toml", model + agents)
     if key:
         _write(instance, _KEY, key, mode="0600")

@@ -138,9 +138,7 @@ def write_etc(
     etc.link("mtab", "../proc/self/mounts")
     etc.write("hostname", f"{spec.name}\n")
     etc.write("hosts", HOSTS.format(name=spec.name))
-    network = container_network.gitconfig(spec.network)
-    trusting = TRUSTING if spec.is_manager else ""
-    etc.write("gitconfig", GITCONFIG.format(name=spec.name) + network + trusting)
+    etc.write("gitconfig", gitconfig(spec))
     # The host's own id would keep the journal from being linked; the agent need not know it.
     etc.write("machine-id", f"{spec.machine_id}\n")
     write_harness(etc, harness)
@@ -172,6 +170,13 @@ def write_etc(
     _follow_host(etc, host)
     for path, is_directory in image.mount_points(source):
         _make_mount_point(etc, path.split("/")[2:], is_directory)
+
+
+def gitconfig(spec: Spec) -> str:
+    """Return the container's configuration of git."""
+    network = container_network.gitconfig(spec.network)
+    trusting = TRUSTING if spec.is_manager else ""
+    return GITCONFIG.format(name=spec.name) + network + trusting
 
 
 def write_harness(etc: Directory, harness: Mapping[str, object]) -> None:

@@ -72,8 +72,7 @@ class Toplevel:
         """Write the files of GIVEN. All others in /etc are made by NixOS."""
         etc.write("machine-id", f"{spec.machine_id}\n")
         rootfs.write_harness(etc, self._config.harness(spec))
-        network = container_network.gitconfig(spec.network)
-        etc.write("gitconfig", network + (rootfs.TRUSTING if spec.is_manager else ""))
+        etc.write("gitconfig", rootfs.gitconfig(spec))
         with etc.directory("systemd") as systemd, systemd.directory("system") as system:
             for name in os.listdir(system.fileno()):  # noqa: PTH208 - by descriptor
                 if system.owner_of(name) is None:  # a unit of the backend nspawn, not a directory

@@ -1,0 +1,30 @@
+# `lib.agentSystem` of the flake: the NixOS system of an agent.
+#
+#   name      the agent; null for a system that several agents share
+#   manager   whether the agent is the manager
+#   system    the type of the host, such as "x86_64-linux"
+#   agent     the flake of the agent's configuration; null for none
+{ self, nixpkgs }:
+
+{
+  name ? null,
+  manager ? false,
+  system,
+  agent ? null,
+}:
+
+nixpkgs.lib.nixosSystem {
+  specialArgs.flakeInputs = if agent == null then { } else agent.lib.flakeInputs or { };
+  modules = [
+    (if manager then ./templates/manager.nix else ./templates/agent-base.nix)
+    (
+      { lib, ... }:
+      {
+        hyperhive.package = lib.mkDefault self.packages.${system}.harness;
+        networking.hostName = lib.mkIf (name != null) name;
+        nixpkgs.hostPlatform = system;
+      }
+    )
+  ]
+  ++ (if agent == null then [ ] else [ agent.nixosModules.default ]);
+}
