@@ -266,7 +266,9 @@ class LifecycleConfig(Section):
         return own or deployed or self.network
 
     def image_of(self, name: str) -> str:
-        """Return the source of the /usr of the agent `name`; / is the host."""
+        """Return the source of the programs of the agent `name`: / is the host's /usr."""
+        if self.backend == "nixos":
+            return "/nix/store"
         own = self.agents.get(name, AgentSettings()).image
         return self.image if own is None else own
 

@@ -19,6 +19,11 @@ from sandbox.instance import Instance, SandboxError
 REPO = Path(__file__).resolve().parents[2]
 AGENTS = ("manager", "alice", "bob")
 PYTHON = "/usr/lib/hyperhive/bin/python"
+BACKEND = os.environ.get("HIVE_TEST_BACKEND", "nspawn")
+"""The backend of the hive: `nspawn`, or `nixos` with a stand-in for a NixOS system."""
+SETTINGS = "/run/systemd/nspawn" if BACKEND == "nixos" else "/etc/systemd/nspawn"
+UNITS = "/run/systemd/system" if BACKEND == "nixos" else "/etc/systemd/system"
+"""The directories of the files that lifecycle writes for systemd."""
 GRACE = 30.0
 """The seconds by which an answer may exceed its time limit."""
 
@@ -134,6 +139,8 @@ class Hive:
             f"--dashboard-port={self.ports.dashboard}",
             f"--model-port={self.ports.model}",
         ]
+        if BACKEND == "nixos":
+            ports.append("--nixos")
         subprocess.run([*self._sandbox, "hive", *ports, *agents], check=True, timeout=300)
 
     def stop(self, *options: str) -> None:

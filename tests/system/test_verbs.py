@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.hive import Hive
+from tests.system.hive import SETTINGS, UNITS, Hive
 from tests.system.inside import call, hivectl, leader, refused
 
 pytestmark = pytest.mark.system
 
 CONTAINER = "systemd-nspawn@h-bob.service"
 DAMAGE = {
-    "settings": "rm /etc/systemd/nspawn/h-bob.nspawn",
-    "drop-in": f"rm -r /etc/systemd/system/{CONTAINER}.d",
+    "settings": f"rm {SETTINGS}/h-bob.nspawn",
+    "drop-in": f"rm -r {UNITS}/{CONTAINER}.d",
     "template": "rm -r /var/lib/machines/h-bob/etc",
     "etc": "rm -r /var/lib/hyperhive/agents/bob/etc/hyperhive",
     "owner": "chown root:root /var/lib/hyperhive/agents/bob/state",
