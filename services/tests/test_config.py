@@ -28,6 +28,15 @@ def test_each_agent_may_have_limits_of_its_own(tmp_path: Path) -> None:
     assert limits["alice"].may_send_to == ("*",)
 
 
+def test_the_programs_of_nixos_are_in_the_store(tmp_path: Path) -> None:
+    own, shared = (f"/nix/store/{letter * 32}-nixos-system" for letter in "ab")
+    text = f"[lifecycle]\nbackend = 'nixos'\ntoplevel = '{shared}'\nimage = '/srv/x'\n"
+    config = load(tmp_path, f"{text}[lifecycle.agents.bob]\ntoplevel = '{own}'\n").lifecycle
+    assert config.image_of("bob") == "/nix/store"
+    assert [config.toplevel_of(name) for name in ("alice", "bob")] == [shared, own]
+    assert load(tmp_path, "").lifecycle.toplevel_of("alice") == ""
+
+
 def test_the_operator_has_a_name_on_one_line(tmp_path: Path) -> None:
     path = tmp_path / "hyperhive.toml"
     path.write_text('[operator]\nname = "Ada"\npronouns = "she/her"\n')
