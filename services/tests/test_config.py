@@ -125,12 +125,7 @@ def test_the_rules_of_the_gateway_have_their_usual_form(tmp_path: Path) -> None:
         ("[lifecycle]\nbackend = 'docker'", "lifecycle.backend = 'docker' is not valid"),
         *(
             (f"[lifecycle]\ntoplevel = '{path}'", f"lifecycle.toplevel = '{path}' is not valid: it")
-            for path in (
-                "/nix/store",
-                "/nix/var/x",
-                f"/nix/store/{'a' * 32}-x/sw",
-                f"/nix/store/{'a' * 32}-x y",
-            )
+            for path in ("/nix/store", "/nix/var/x", "/nix/store/x/sw", "/nix/store/x y")
         ),
         ("[lifecycle.agents.bob]\nnetwork_deny = ['all']", "bob.network_deny.0 = 'all' is not"),
         (

@@ -40,7 +40,10 @@ class Toplevel:
     def __init__(
         self, layout: Layout, config: EffectiveConfig, builds: Builds, prefix: Path
     ) -> None:
-        """`prefix`: the directory in which Hyperhive is installed."""
+        """`prefix`: the directory in which Hyperhive is installed, in the store or in /usr.
+
+        No mount point may lie in a directory that the agent can write to.
+        """
         self._layout = layout
         self._config = config
         self._builds = builds

@@ -51,14 +51,14 @@ def settings(host: Host) -> list[str]:
 def init(host: Host) -> str:
     """The init that the settings start."""
     [line] = [line for line in settings(host) if line.startswith("Parameters=")]
-    assert line.startswith(f'Parameters={host.root}/prefix/share/hyperhive/hive-init.sh "max_')
+    assert line.startswith(f'Parameters={host.prefix}/share/hyperhive/hive-init.sh "max_')
     return line.split('" ')[1].split()[0]
 
 
 def backend(host: Host, name: BackendName) -> Nspawn:
     system = SYSTEM if name == "nixos" else ""
     config = Config(lifecycle=LifecycleConfig(backend=name, toplevel=system))
-    return Nspawn(host.systemd, config, host.root / "prefix", host.layout)
+    return Nspawn(host.systemd, config, host.prefix, host.layout)
 
 
 async def test_a_container_sees_the_store_and_what_only_the_host_knows(host: Host) -> None:
@@ -68,7 +68,6 @@ async def test_a_container_sees_the_store_and_what_only_the_host_knows(host: Hos
     assert mounts == [
         "TemporaryFileSystem=/usr:mode=0755",
         "BindReadOnly=/nix/store",
-        f"BindReadOnly={host.root}/prefix",
         f"BindReadOnly={etc}:/run/hive-etc",
         f"BindReadOnly={etc}/machine-id:/etc/machine-id",
         f"BindReadOnly={etc}/systemd/system:/run/systemd/system",
@@ -86,11 +85,11 @@ async def test_a_container_sees_the_store_and_what_only_the_host_knows(host: Hos
     assert "directory = *" in (host.layout.data / "manager/etc/gitconfig").read_text()
 
 
-async def test_a_package_in_the_store_is_mounted_with_the_store(host: Host) -> None:
-    prefix = Path(f"/nix/store/{'d' * 32}-hyperhive")
+async def test_an_installation_in_usr_is_mounted_beside_the_store(host: Host) -> None:
+    prefix = Path("/usr/lib/hyperhive")
     config = Config(lifecycle=LifecycleConfig(backend="nixos", toplevel=SYSTEM))
     await Nspawn(host.systemd, config, prefix, host.layout).configure(ALICE)
-    assert not [line for line in settings(host) if line.startswith(f"BindReadOnly={prefix}")]
+    assert f"BindReadOnly={prefix}" in settings(host)
     [line] = [line for line in settings(host) if line.startswith("Parameters=")]
     assert line.startswith(f"Parameters={prefix}/share/hyperhive/hive-init.sh ")
 
@@ -138,7 +137,7 @@ async def test_an_agent_may_have_a_system_of_its_own_without_a_build(host: Host)
     store(host, BUILT)
     agents = {"alice": AgentSettings(toplevel=BUILT)}
     config = Config(lifecycle=LifecycleConfig(backend="nixos", toplevel=SYSTEM, agents=agents))
-    await Nspawn(host.systemd, config, host.root / "prefix", host.layout).configure(ALICE)
+    await Nspawn(host.systemd, config, host.prefix, host.layout).configure(ALICE)
     assert init(host) == f"{BUILT}/init"
 
 
@@ -165,7 +164,7 @@ async def test_a_system_that_was_collected_is_refused(host: Host) -> None:
 async def test_without_any_system_the_reason_is_told(host: Host) -> None:
     config = Config(lifecycle=LifecycleConfig(backend="nixos"))
     with pytest.raises(Conflict, match=r"no agent\.nix, and hyperhive\.toml has no `toplevel`"):
-        await Nspawn(host.systemd, config, host.root / "prefix", host.layout).configure(ALICE)
+        await Nspawn(host.systemd, config, host.prefix, host.layout).configure(ALICE)
 
 
 async def test_packages_of_debian_are_refused(host: Host) -> None:

@@ -29,6 +29,7 @@ ALICE = Spec("alice", BASE, "5" * 32)
 MANAGER = Spec("manager", BASE + 65536, "6" * 32)
 UNIT = "systemd-nspawn@h-alice.service"
 SYSTEM = f"/nix/store/{'a' * 32}-nixos-system-agent-25.11"
+PACKAGE = Path(f"/nix/store/{'d' * 32}-hyperhive")
 BACKENDS: tuple[BackendName, ...] = ("nspawn", "nixos")
 BOTH = pytest.mark.parametrize("host", BACKENDS, indirect=True)
 
@@ -67,8 +68,9 @@ class Host:
         (root / "etc/resolv.conf").write_text("nameserver 10.1.2.3\nnameserver fe80::1%eth0\n")
         (root / "prefix/share/hyperhive/container").mkdir(parents=True)
         (root / "prefix/share/hyperhive/container/hive-harness.service").write_text("[Service]\n")
-        system = ""
+        self.prefix, system = root / "prefix", ""
         if backend == "nixos":
+            self.prefix = PACKAGE
             system = SYSTEM
             (root / system.lstrip("/")).mkdir(parents=True)
             (root / system.lstrip("/") / "init").touch()
@@ -78,7 +80,7 @@ class Host:
             ),
             harness=HarnessConfig(scripted_model_url="http://127.0.0.1:7100", model="m"),
         )
-        self.backend = Nspawn(client, config, root / "prefix", self.layout)
+        self.backend = Nspawn(client, config, self.prefix, self.layout)
 
     def drop_in(self) -> configparser.ConfigParser:
         parser = configparser.ConfigParser(strict=False, interpolation=None)
