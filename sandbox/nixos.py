@@ -94,11 +94,18 @@ LINKS: Final = {
     "environment": "environment",
     "gitconfig": "gitconfig",
     "hyperhive/harness.json": "hyperhive/harness.json",
+    "machine-id": "machine-id",
     "npmrc": "npmrc",
     "resolv.conf": "resolv.conf",
     "ssh/ssh_config": "ssh/ssh_config",
+    "systemd/system.conf.d/hyperhive.conf": "systemd/system.conf.d/hyperhive.conf",
 }
 """Files in /etc that lead to lifecycle's, as in nix/templates/harness-base.nix."""
+
+GENERATOR: Final = f"""\
+#!/bin/sh
+exec cp --recursive --symbolic-link {GIVEN}/systemd/system/. "$1"
+"""
 
 MASKED: Final = (
     "systemd-ask-password-console.path",
@@ -182,6 +189,7 @@ def _make_etc(etc: Path) -> None:
         (etc / name).symlink_to(f"{GIVEN}/{target}")
     _write(etc / "os-release", 'ID=nixos\nPRETTY_NAME="NixOS (stand-in)"\n')
     _write(etc / "systemd/journald.conf", "[Journal]\nSystemMaxUse=64M\nRuntimeMaxUse=16M\n")
+    _write(etc / "systemd/system-generators/hive-etc", GENERATOR, mode=0o555)
     _make_units(etc / "systemd/system")
 
 

@@ -99,11 +99,21 @@ in
     systemd.services = {
       hive-harness.path = programs;
       "hive-terminal@".path = programs;
-      # It makes / read-only, which NixOS and its tmpfiles write to before.
-      hive-mounts.after = [ "sysinit.target" ];
+      # It makes / read-only, which NixOS and its tmpfiles write to before. These are in memory, too.
+      hive-mounts = {
+        after = [ "sysinit.target" ];
+        serviceConfig.ExecStart = [
+          "${pkgs.util-linux}/bin/mount -o remount,bind,ro /usr"
+          "${pkgs.util-linux}/bin/mount -o remount,bind,ro /nix"
+        ];
+      };
       # Nobody logs in.
       console-getty.enable = false;
     };
+    # The sockets of the container's network.
+    systemd.generators.hive-etc = "${pkgs.writeShellScript "hive-etc-generator" ''
+      exec ${pkgs.coreutils}/bin/cp --recursive --symbolic-link ${given}/systemd/system/. "$1"
+    ''}";
     services.journald.extraConfig = ''
       SystemMaxUse=64M
       RuntimeMaxUse=16M
@@ -115,12 +125,15 @@ in
       pkgs.socat
     ];
     environment.etc = {
+      "machine-id".source = "${given}/machine-id";
       "hyperhive/harness.json".source = "${given}/hyperhive/harness.json";
       "hyperhive/extra-mcp.json" = lib.mkIf (cfg.extraMcpServers != { }) {
         text = builtins.toJSON cfg.extraMcpServers;
       };
       "npmrc".source = "${given}/npmrc";
       "resolv.conf".source = "${given}/resolv.conf";
+      # The variables of the proxy, for all services.
+      "systemd/system.conf.d/hyperhive.conf".source = "${given}/systemd/system.conf.d/hyperhive.conf";
     };
 
     # The name and address of the agent, and the proxy, if its network has one.

@@ -22,16 +22,8 @@ from wire.errors import Conflict
 
 STORE: Final = "/nix/store"
 GIVEN: Final = "/run/hive-etc"
-"""The place in the container of the directory with lifecycle's files: harness.json, resolv.conf and
-the files that lead programs to the proxy."""
-
-_MOUNTED: Final = (
-    # systemd takes a system without it for one that starts for the first time.
-    ("machine-id", "/etc/machine-id"),
-    # The sockets of the container's network, and the variables of its proxy.
-    ("systemd/system", "/run/systemd/system"),
-    ("systemd/system.conf.d", "/run/systemd/system.conf.d"),
-)
+"""The place in the container of the directory with lifecycle's files: machine-id, harness.json,
+resolv.conf, the files that lead programs to the proxy, and the units that the network wants."""
 
 
 class Toplevel:
@@ -84,15 +76,17 @@ class Toplevel:
         container_network.write(etc, spec, self._config.ports(spec), names, str(self._prefix))
 
     def mounts(self, spec: Spec, etc: str) -> list[str]:
-        """Return the mounts of the store, and of GIVEN and parts of it at their places."""
-        outside = [] if self._prefix.is_relative_to(STORE) else [f"BindReadOnly={self._prefix}"]
+        """Return the mounts of the store and of GIVEN."""
+        # nspawn makes the directories above a mount point as root of the host, and the /usr of the
+        # template is read-only. NixOS writes to both: /usr/bin/env, /nix/var.
+        memory, mounted = ["/usr", "/nix"], [STORE]
+        if not self._prefix.is_relative_to(STORE):
+            memory.append(str(self._prefix.parent))
+            mounted.append(str(self._prefix))
         return [
-            # NixOS writes /usr/bin/env, and nspawn mounts the /usr of the template read-only.
-            "TemporaryFileSystem=/usr:mode=0755",
-            f"BindReadOnly={STORE}",
-            *outside,
+            *(f"TemporaryFileSystem={path}:mode=0755" for path in memory),
+            *(f"BindReadOnly={path}" for path in mounted),
             f"BindReadOnly={etc}:{GIVEN}",
-            *(f"BindReadOnly={etc}/{name}:{path}" for name, path in _MOUNTED),
         ]
 
     def command(self, spec: Spec) -> tuple[str, str]:
