@@ -56,6 +56,7 @@ rec {
     network_deny = setting (types.listOf types.str) "The addresses that this agent's container may not reach with the network `host`.";
     network_allow = setting (types.listOf types.str) "Exceptions from `network_deny`.";
     image = setting types.str "The source of this container's /usr.";
+    toplevel = setting types.str "The NixOS system of this agent while its configuration has none.";
     sleep_after = setting (types.ints.between 0 2592000) "The idle seconds after which this agent is put to sleep; 0: never.";
   };
 
@@ -72,6 +73,8 @@ rec {
     network_allow = setting (types.listOf types.str) "Exceptions from `network_deny`. The host's name servers are always allowed on port 53; they are on all ports if this list contains them.";
     require_filter = setting types.bool "Whether agents must not start on a host that cannot enforce `network_deny`. Default: `false`.";
     image = setting types.str "The source of the containers' /usr: `/` for the host's own, or the absolute path of a directory that contains a /usr. Default: `\"/\"`.";
+    backend = setting (types.enum [ "nspawn" "nixos" ]) "The system in the containers: `nspawn` is the host's own /usr, or an `image`; `nixos` is a NixOS system of each agent, which Nix has built. The NixOS module sets `nixos`. Default: `\"nspawn\"`.";
+    toplevel = setting types.str "The NixOS system of agents whose configuration has none, with the backend `nixos`: a path directly in /nix/store. The NixOS module sets it. Default: `\"\"`.";
   };
 
   gatewayAgent = {
