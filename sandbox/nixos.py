@@ -151,7 +151,7 @@ def _make_tools() -> None:
         source = Path(folder, "launcher.c")
         source.write_text(LAUNCHER)
         defined = [f'-D{name}="{value}"' for name, value in words.items()]
-        command = ["gcc", "-static", "-O1", *defined, "-o", TOOLS / "bin/sh", source]
+        command = ["gcc", "-static", "-O1", *defined, "-o", f"{TOOLS}/bin/sh", f"{source}"]
         subprocess.run(command, check=True)
     for name in PROGRAMS[1:]:
         (TOOLS / "bin" / name).hardlink_to(TOOLS / "bin/sh")

@@ -21,7 +21,7 @@ def number() -> Iterator[str]:
     """Return the name of a worker, whose sandbox is removed at the end."""
     name = f"gw{int(worker().removeprefix('gw') or 0) + 50}"
     yield name
-    command = [REPO / "sandbox/sandbox", "--name", f"test-{name}", "down"]
+    command = [f"{REPO}/sandbox/sandbox", "--name", f"test-{name}", "down"]
     subprocess.run(command, check=True, timeout=120)
 
 

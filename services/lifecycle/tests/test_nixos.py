@@ -179,12 +179,16 @@ async def test_another_backend_takes_an_agent_over(host: Host) -> None:
     foreign = other.units / f"{UNIT}.d/override.conf"
     foreign.parent.mkdir()
     foreign.write_text("[Service]\nCPUWeight=1\n")
-    files = [
+    in_etc, in_run = (
         [layout.settings / "h-alice.nspawn", layout.units / f"{UNIT}.d" / layout.drop_in]
         for layout in (other, host.layout)
-    ]
+    )
     usr, nixos = backend(host, "nspawn"), backend(host, "nixos")
-    for there, gone, used in ((*files, usr), (*reversed(files), nixos), (*files, usr)):
+    for used, there, gone in (
+        (usr, in_etc, in_run),
+        (nixos, in_run, in_etc),
+        (usr, in_etc, in_run),
+    ):
         reloads = len(host.manager.calls)
         await used.configure(ALICE)
         assert [path.is_file() for path in (*there, *gone)] == [True, True, False, False]

@@ -99,7 +99,7 @@ async def host(request: pytest.FixtureRequest, tmp_path: Path, connect: Connect)
     manager.unit(UNIT)
     await server.own(systemd_api.SYSTEMD)
     await server.own(machined_api.MACHINED)
-    backend = getattr(request, "param", "nspawn")
+    backend: BackendName = getattr(request, "param", "nspawn")
     return Host(tmp_path, manager, machined, systemd.Systemd(client), backend)
 
 
