@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.system.hive import AGENTS, Hive, worker
-from tests.system.inside import until_idle
+from tests.system.inside import property_of, until_idle
 
 LONGEST = (
     "limits",
@@ -65,9 +65,15 @@ def swarm(hive: Hive) -> Hive:
 def fresh_start(request: pytest.FixtureRequest) -> None:
     """Begin each test without jobs, old messages, and starts that count towards a limit."""
     if "hive" in request.fixturenames:
-        hive = request.getfixturevalue("swarm" if "swarm" in request.fixturenames else "hive")
+        swarm = "swarm" in request.fixturenames
+        hive = request.getfixturevalue("swarm" if swarm else "hive")
         hive.run("systemctl", "reset-failed", "hive-*", "systemd-nspawn@*", check=False)
         until_idle(hive)
+        for agent in AGENTS if swarm else ():
+            # A test may have stopped it: then it also stays stopped when the hive starts again.
+            stopped = property_of(hive, agent, "State") in ("stopped", "failed")
+            if stopped or not property_of(hive, agent, "Enabled"):
+                hive.hivectl("start", agent, timeout=120)
         hive.begin_test()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import hivectl, leader, probe
+from tests.system.inside import hivectl, leader, probe, property_of
 
 pytestmark = pytest.mark.system
 
@@ -70,6 +70,8 @@ def test_machinectl_is_as_good_as_hivectl(swarm: Hive) -> None:
     swarm.hivectl("kill", "alice")
     swarm.run("machinectl", "start", "h-alice")
     assert state(swarm, "alice") == "running"
+    # As for `systemctl start` of a unit that is disabled: the next start of the hive leaves it.
+    assert not property_of(swarm, "alice", "Enabled")
     assert swarm.run("systemctl", "is-active", "hive-agent@alice.socket").stdout.strip() == "active"
 
 
