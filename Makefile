@@ -14,6 +14,9 @@ HOSTS := gw0 gw1 gw2
 in_sandboxes = status=0; $(BIN)/pytest $(1) || status=$$?; for name in test $(HOSTS:%=test-%); \
   do $(SANDBOX) --name $$name down || status=1; done; exit $$status
 
+# Otherwise each worker compiles all tests for itself. Meanwhile mypy uses the other processor.
+compiled = $(BIN)/pytest --collect-only --quiet --quiet -m 'not system and not long' >/dev/null
+
 .DEFAULT_GOAL := help
 .PHONY: help up down shell test test-long lint bench bootstrap bootstrap-tests bootstrap-bench lock \
   man install uninstall
@@ -32,7 +35,8 @@ shell: ## open a shell in that host
 	@$(SANDBOX) exec true
 	@$(SANDBOX) shell || true # the exit status of the last command there is not an error of make
 
-test: bootstrap-tests lint ## run all tests but the long ones, in throw-away systemd hosts of their own
+test: bootstrap-tests ## run all tests but the long ones, in throw-away systemd hosts of their own
+	@$(compiled) & $(MAKE) --no-print-directory lint && wait
 	@$(BIN)/pytest -m 'not system and not long' --numprocesses=$(WORKERS) --dist=worksteal
 	@$(call in_sandboxes,tests/system sandbox -m 'system and not long' --numprocesses=$(words $(HOSTS)) --dist=loadfile --no-loadscope-reorder)
 
