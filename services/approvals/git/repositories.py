@@ -271,7 +271,10 @@ class Repositories:
             room = MAX_DIFF - len(first.output)
             second = await run(self._home(agent), *others, limit=room)
         if first.status or second.status:
-            raise NotFound(f"{agent} has no commit {new[:12]} or {(old or '')[:12]}.")
+            raise NotFound(
+                f"{agent} has no commit {new[:12]} or {(old or '')[:12]}: a purge deletes those of "
+                "an earlier agent of the same name."
+            )
         text = (first.output + second.output).decode(errors="replace")
         if not first.cut and not second.cut:
             return text

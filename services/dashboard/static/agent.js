@@ -314,7 +314,8 @@ function renderDeploys(deploys) {
     putTime(at, deploy.at);
     const what = el("span", { className: "description", dir: "auto" });
     putText(what, deploy.description);
-    const by = el("span", { className: "by" }, `deployed/${deploy.approval} by ${deploy.requested_by}`);
+    const whose = deploy.kept ? "" : ", of an earlier agent";
+    const by = el("span", { className: "by" }, `deployed/${deploy.approval} by ${deploy.requested_by}${whose}`);
     return el("li", {}, el("code", {}, deploy.commit.slice(0, 10)), what, by, at);
   });
   here.querySelector(".empty").hidden = deploys.length > 0;

@@ -204,8 +204,8 @@ function renderMoved() {
   line.hidden = against === draft.base;
   const [then, now] = [draft.base.slice(0, 12), against.slice(0, 12)];
   const isSame = file?.commit === against && plain(file.text) === draft.begun;
-  const what = isSame ? `has the same ${path}` : `has another ${path}: the draft takes back what that changed`;
-  setSentence(line, `The draft was begun at \`${then}\`. \`${now}\`, which is deployed now, ${what}.`);
+  const what = isSame ? `has the same ${path}` : `has another ${path}: this change takes its changes back`;
+  setSentence(line, `The draft was begun at commit \`${then}\`. Commit \`${now}\` is deployed now, and ${what}.`);
 }
 
 // A request of the manager's is based on what is deployed now: a deploy supersedes it.

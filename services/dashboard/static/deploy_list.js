@@ -85,8 +85,16 @@ export class DeployList {
       el("span", { className: "by" }, el("code", {}, deploy.commit.slice(0, 12)), ` ${tag} by ${deploy.requested_by}`),
       el("span", { className: "chip" }, "runs now"),
       revert,
-      ...(deploy.kept ? [makeFolded("Changes", path, `hivectl deploy-log ${deploy.agent}`)] : makeRest(deploy)),
+      ...(deploy.kept ? [makeFolded("Changes", path, `hivectl deploy-log ${deploy.agent}`)] : this.#makeRest(deploy)),
     );
+  }
+
+  /** Make what can be shown of a deploy of an agent that was purged: the request, if there was one. */
+  #makeRest({ agent, approval, commit }) {
+    const who = this.#mirror().tables.agents?.[agent] ? `an earlier ${agent}` : agent;
+    const why = `Its change cannot be shown: the configurations of ${who} were deleted when it was purged.`;
+    const line = el("p", { className: "by purged" }, why);
+    return approval === 0 ? [line] : [line, makeRequest(approval, commit)];
   }
 
   async #goBack(deploy, button) {
@@ -101,11 +109,8 @@ export class DeployList {
   }
 }
 
-/** Make what can be shown of a deploy of an agent that was purged: the request, if there was one. */
-function makeRest({ agent, approval, commit }) {
-  const why = `Its change cannot be shown: the configurations of ${agent} were deleted when it was purged.`;
-  const line = el("p", { className: "by purged" }, why);
-  if (approval === 0) return [line];
+/** Make a folded request for an approval, which is fetched when it is unfolded. */
+function makeRequest(approval, commit) {
   const body = el("div", { className: "request" });
   const box = el("details", { className: "change" }, el("summary", {}, `Request ${approval}`), body);
   box.addEventListener("toggle", async () => {
@@ -118,7 +123,7 @@ function makeRest({ agent, approval, commit }) {
       setSentence(body, failure.message);
     }
   });
-  return [line, box];
+  return box;
 }
 
 function showRequest(node, request) {
