@@ -91,7 +91,7 @@ in
 
     # Releases before 26.05 have isContainer only.
     boot =
-      if options.boot ? isNspawnContainer then { isNspawnContainer = true; } else { isContainer = true; };
+      if options ? boot.isNspawnContainer then { isNspawnContainer = true; } else { isContainer = true; };
 
     systemd.packages = [ units ];
     # systemd boots this target. The agent's own services are wanted by the usual ones.
