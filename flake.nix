@@ -41,14 +41,26 @@
           hyperhive-harness = package { harnessOnly = true; };
         };
 
-      # The package of this flake, unless the configuration chooses another: no overlay is needed.
-      ownPackage =
+      agentSystem = import ./nix/agent-system.nix { inherit self nixpkgs; };
+
+      # What the modules take from this flake, unless the configuration says otherwise: no overlay is
+      # needed. The systems of agents are made of the same inputs.
+      own =
         { lib, pkgs, ... }:
+        let
+          inherit (pkgs.stdenv.hostPlatform) system;
+          toplevel =
+            manager: (agentSystem { inherit system manager; }).config.system.build.toplevel;
+        in
         {
-          key = "hyperhive#package";
-          services.hyperhive.package =
-            lib.mkDefault
-              self.packages.${pkgs.stdenv.hostPlatform.system}.hyperhive;
+          key = "hyperhive#own";
+          services.hyperhive = {
+            package = lib.mkDefault self.packages.${system}.hyperhive;
+            systems = {
+              default = lib.mkDefault (toplevel false);
+              manager = lib.mkDefault (toplevel true);
+            };
+          };
         };
 
       # A set, not a path: Nix 2.8 accepts no paths here. The key makes a second import harmless.
@@ -57,7 +69,7 @@
         key = "hyperhive#nixosModules.${name}";
         imports = [
           (./nix/modules + "/${name}.nix")
-          ownPackage
+          own
         ];
       };
     in
@@ -123,6 +135,8 @@
           formatter = self.formatter.${system};
         }
       );
+
+      lib = { inherit agentSystem; };
 
       templates.default = {
         path = ./nix/templates/host;

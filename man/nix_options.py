@@ -103,12 +103,20 @@ def _type(schema: Schema) -> str:
         case {"type": "object", "additionalProperties": dict(values)}:
             return f"(types.attrsOf {_type(values)})"
         case {"type": "string", "pattern": str(pattern)}:
-            return f"(types.strMatching {_quoted(pattern.removeprefix('^').removesuffix('$'))})"
+            return f"(types.strMatching {_quoted(_extended(pattern))})"
         case {"type": "string"}:
             return "types.str"
         case {"type": "boolean"}:
             return "types.bool"
     return _number(schema)
+
+
+def _extended(pattern: str) -> str:
+    """Return a pattern of Python as one of Nix: of POSIX, and for a whole text."""
+    text = pattern.removeprefix("^").removesuffix("$").replace(r"\s", "[:space:]")
+    if re.search(r"\\[A-Za-z]|\(\?", text):
+        raise ValueError(f"Nix has no pattern such as {pattern}")
+    return text
 
 
 def _number(schema: Schema) -> str:

@@ -37,6 +37,7 @@ IMPOSSIBLE: Final = [
     ),
     ("broker.enable = false;", "lifecycle needs the broker"),
     ("gateway.enable = false;", "lifecycle needs the gateways"),
+    ('backend = "nspawn";', "cannot work on NixOS"),
 ]
 """Settings that cannot work, and a part of the sentence that says so."""
 
@@ -78,7 +79,12 @@ def run(
 
 def evaluate(home: Path, settings: str, *modules: str) -> Any:
     """Return what modules make of settings, with the stand-in for nixpkgs; see evaluate.nix."""
-    return json.loads(_evaluated(home, settings, modules, check=True).stdout)
+    return value(_evaluated(home, settings, modules, check=True), home)
+
+
+def value(done: subprocess.CompletedProcess[str], home: Path) -> Any:
+    """Return what a program printed as JSON, with the paths of the usual store."""
+    return json.loads(done.stdout.replace(str(home / "store"), "/nix/store"))
 
 
 def refusal(home: Path, settings: str, *modules: str) -> str:

@@ -21,6 +21,7 @@ from tests.nix import (
     needs_nix,
     refusal,
     run,
+    value,
 )
 
 FILES = sorted(
@@ -68,9 +69,15 @@ def failed(config: Any) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store for several evaluations."""
+    return tmp_path_factory.mktemp("nix")
+
+
+@pytest.fixture(scope="module")
+def usual(home: Path) -> Any:
     """A host where nothing but `enable` is set."""
-    return evaluate(tmp_path_factory.mktemp("nix"), ON)
+    return evaluate(home, ON)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
@@ -108,10 +115,10 @@ def test_every_shipped_unit_is_started_by_a_module(usual: Any) -> None:
 
 
 def test_nothing_is_set_when_the_hive_is_off(tmp_path: Path) -> None:
-    def leaves(value: Any) -> list[Any]:
-        if isinstance(value, dict):
-            return [leaf for one in value.values() for leaf in leaves(one)]
-        return [value]
+    def leaves(tree: Any) -> list[Any]:
+        if isinstance(tree, dict):
+            return [leaf for one in tree.values() for leaf in leaves(one)]
+        return [tree]
 
     assert leaves(evaluate(tmp_path, "{ }")["config"]) == []
 
@@ -122,7 +129,7 @@ def test_one_service_can_be_left_out(tmp_path: Path) -> None:
     assert "hive.target" in units
 
 
-@pytest.mark.parametrize("name", sorted(set(MODULES) - {"default", "hive"}))
+@pytest.mark.parametrize("name", set(MODULES) - {"default", "hive"})
 def test_each_module_can_be_imported_alone_and_twice(name: str, tmp_path: Path) -> None:
     found = evaluate(tmp_path, ON, name, name)
     assert found["config"]["systemd"]["targets"]["hive"]["wantedBy"] == ["multi-user.target"]
@@ -221,7 +228,8 @@ def test_options_reach_what_they_are_for(tmp_path: Path) -> None:
     }.items():
         assert services[name]["serviceConfig"]["LoadCredential"] == [credential]
     # Links: a copy would keep an old key.
-    assert sorted(config["systemd"]["tmpfiles"]["rules"]) == [
+    rules = config["systemd"]["tmpfiles"]["rules"]
+    assert sorted(rule for rule in rules if rule.startswith("L")) == [
         "L+ /etc/hyperhive/credentials/gateway/agents/bob.cred - - - - /run/keys/bob.cred",
         "L+ /etc/hyperhive/credentials/gateway/default - - - - /run/keys/a",
     ]
@@ -236,10 +244,16 @@ def test_options_reach_what_they_are_for(tmp_path: Path) -> None:
 
 
 def test_a_file_of_defaults_is_the_default_configuration(usual: Any) -> None:
-    assert Config.model_validate(usual["file"]) == Config()
+    """But for the systems of agents, which NixOS has."""
+    found = Config.model_validate(usual["file"])
+    assert found.lifecycle.backend == "nixos"
+    assert found.lifecycle.toplevel.startswith("/")
+    changed = {"backend": "nspawn", "toplevel": ""}
+    lifecycle = found.lifecycle.model_copy(update=changed)
+    assert found.model_copy(update={"lifecycle": lifecycle}) == Config()
 
 
-def test_a_changed_setting_restarts_what_reads_it_and_only_that(usual: Any, tmp_path: Path) -> None:
+def test_a_changed_setting_restarts_what_reads_it_and_only_that(usual: Any, home: Path) -> None:
     def triggers(found: Any) -> dict[str, Any]:
         services = found["config"]["systemd"]["services"]
         return {name: one.get("restartTriggers") for name, one in services.items()}
@@ -250,7 +264,7 @@ def test_a_changed_setting_restarts_what_reads_it_and_only_that(usual: Any, tmp_
         "dashboard.terminal = true;": {"hive-dashboard", "hive-notify"},
         "gateway.idle_timeout = 60;": {"hive-gateway@", "hive-lifecycle"},
     }.items():
-        after = triggers(evaluate(tmp_path, with_hive(f"settings.{setting}")))
+        after = triggers(evaluate(home, with_hive(f"settings.{setting}")))
         assert {name for name in after if after[name] != before[name]} == readers
 
 
@@ -282,7 +296,7 @@ def test_settings_that_cannot_work_are_refused_with_a_sentence(
 def test_a_secret_in_the_store_is_refused(option: str, tmp_path: Path) -> None:
     key = tmp_path / "store" / "key"
     [message] = failed(evaluate(tmp_path, with_hive(f'{option} = "{key}";'))["config"])
-    assert f"{key} is in the Nix store, where everybody can read it" in message
+    assert "/nix/store/key is in the Nix store, where everybody can read it" in message
 
 
 @pytest.mark.parametrize(("settings", "said"), MISTYPED)
@@ -329,8 +343,7 @@ def with_flake(expression: str, flake: str, home: Path) -> Any:
     text = (
         f'let flake = builtins.getFlake "{flake}"; lib = import {STAND_IN}/lib.nix; in {expression}'
     )
-    done = run("nix", "eval", "--impure", "--json", "--expr", text, home=home)
-    return json.loads(done.stdout)
+    return value(run("nix", "eval", "--impure", "--json", "--expr", text, home=home), home)
 
 
 def test_the_flake_passes_its_check_for_both_systems(flake: str, tmp_path: Path) -> None:
@@ -375,6 +388,51 @@ def test_a_host_needs_no_overlay_and_no_unfree_setting(
         "claude": "claude-code-2.1.300",
         "wanted": ["hive.target"],
     }
+
+
+def test_agents_have_systems_of_the_flake(flake: str, tmp_path: Path) -> None:
+    expression = f"""
+      let
+        host = lib.nixosSystem {{ modules = [ flake.nixosModules.default {ON} ]; }};
+        of = name: flake.lib.agentSystem {{ inherit name; system = "x86_64-linux"; }};
+      in {{
+        file = (import {ROOT}/nix/triggers.nix {{ inherit lib; }}).withoutNull
+          host.config.services.hyperhive.settings;
+        alice = "${{(of "alice").config.system.build.toplevel}}";
+        name = (of "alice").config.networking.hostName;
+        path = map (one: "${{one}}") (of "alice").config.systemd.services.hive-harness.path;
+        build = map (one: one.name or one) host.config.systemd.services."hive-build@".path;
+        roots = host.config.systemd.tmpfiles.rules;
+      }}
+    """
+    found = with_flake(expression, flake, tmp_path)
+    read = Config.model_validate(found["file"])
+    assert read.lifecycle.backend == "nixos"
+    assert read.lifecycle.toplevel == found["alice"]
+    assert set(read.lifecycle.agents) == {"manager"}
+    assert found["name"] == "alice"
+    assert found["path"][0] == "/run/current-system/sw"
+    assert found["build"] == ["git-1", "nix-1"]
+    assert found["roots"] == ["d /nix/var/nix/gcroots/hyperhive 0755 root root"]
+
+
+@pytest.mark.parametrize("name", ["hyperhive", "hive"])
+def test_an_mcp_server_with_a_name_of_the_hives_own_is_refused(
+    name: str, flake: str, tmp_path: Path
+) -> None:
+    def failures(server: str) -> Any:
+        agent = f'{{ hyperhive.extraMcpServers.{server}.command = "/bin/server"; }}'
+        expression = f"""
+          map (one: one.message) (lib.filter (one: !one.assertion) (flake.lib.agentSystem {{
+            system = "x86_64-linux";
+            agent.nixosModules.default = {agent};
+          }}).config.assertions)
+        """
+        return with_flake(expression, flake, tmp_path)
+
+    assert failures("docs") == []
+    [message] = failures(name)
+    assert "Give the server another name." in message
 
 
 def test_the_overlay_gives_the_packages_to_others(flake: str, tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ pytestmark = [
 # The flake with this nixpkgs as its inputs: to lock it, Nix would copy all of nixpkgs.
 FLAKE = f"""
   nixpkgs = {{
-    outPath = "{NIXPKGS}";
+    outPath = {NIXPKGS};
+    narHash = "sha256-{"A" * 43}=";
     lib = import {NIXPKGS}/lib // {{
       nixosSystem = arguments: import {NIXPKGS}/nixos/lib/eval-config.nix ({{
         system = null;
@@ -35,7 +36,7 @@ FLAKE = f"""
     );
   }};
   flake = (import {ROOT}/flake.nix).outputs {{
-    self = flake // {{ outPath = "{ROOT}"; }};
+    self = flake // {{ outPath = {NIXPKGS}/lib; inherit (nixpkgs) narHash; }};
     inherit nixpkgs;
     nixpkgs-unstable = nixpkgs;
   }};
@@ -141,6 +142,16 @@ def test_the_package_evaluates_or_says_which_library_is_too_old(tmp_path: Path) 
 def test_a_host_with_everything_has_a_system(tmp_path: Path) -> None:
     """Without an overlay, without allowUnfree, and with modules that are imported twice."""
     expression = f"(host {EVERYTHING}).config.system.build.toplevel.drvPath"
+    assert value(expression, tmp_path).endswith(".drv")
+
+
+@pytest.mark.parametrize("manager", ["true", "false"])
+def test_an_agent_has_a_system(manager: str, tmp_path: Path) -> None:
+    expression = f"""(flake.lib.agentSystem {{
+      name = "alice";
+      system = "x86_64-linux";
+      manager = {manager};
+    }}).config.system.build.toplevel.drvPath"""
     assert value(expression, tmp_path).endswith(".drv")
 
 

@@ -123,6 +123,29 @@ in
       };
     };
 
+    backend = lib.mkOption {
+      description = ''
+        System in the containers of agents: a NixOS system of each agent (`nixos`), or the programs of
+        the host's {file}`/usr` (`nspawn`), which NixOS does not have.
+      '';
+      type = lib.types.enum [
+        "nixos"
+        "nspawn"
+      ];
+      default = "nixos";
+      example = "nixos";
+    };
+
+    systems = lib.mkOption {
+      description = ''
+        NixOS systems of agents whose configuration has none: `default`, and those of single agents.
+        The flake sets `default` and `manager`.
+      '';
+      type = lib.types.attrsOf lib.types.package;
+      default = { };
+      example = lib.literalExpression "{ alice = (lib.nixosSystem { ... }).config.system.build.toplevel; }";
+    };
+
     secretFiles = lib.mkOption {
       description = "All files with secrets, by the option that names them.";
       type = lib.types.attrsOf lib.types.raw;

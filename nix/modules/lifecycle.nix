@@ -10,6 +10,8 @@ let
   cfg = hive.lifecycle;
   triggers = import ../triggers.nix { inherit lib; };
 
+  isNixos = hive.backend == "nixos";
+
   declared = lib.attrNames (lib.filterAttrs (_: agent: agent.create) hive.agents);
 in
 {
@@ -36,12 +38,29 @@ in
         message = "services.hyperhive.lifecycle needs the broker: agents would get no messages. Set services.hyperhive.broker.enable, or turn lifecycle off, too.";
       }
       {
+        assertion = isNixos;
+        message = "services.hyperhive.backend = \"nspawn\" cannot work on NixOS: it runs containers from the host's /usr, which has no systemd here. Leave the backend at \"nixos\".";
+      }
+      {
+        assertion = !isNixos || hive.systems ? default;
+        message = "services.hyperhive.systems.default is not set, so agents would have no system to boot. Import the module from Hyperhive's flake, which sets it.";
+      }
+      {
         assertion = hive.gateway.enable or true;
         message = "services.hyperhive.lifecycle needs the gateways: agents would not reach the model. Set services.hyperhive.gateway.enable, or turn lifecycle off, too.";
       }
     ];
 
-    services.hyperhive.settings.lifecycle.create_manager = lib.mkDefault hive.manager.enable;
+    services.hyperhive.settings.lifecycle = {
+      backend = lib.mkDefault hive.backend;
+      create_manager = lib.mkDefault hive.manager.enable;
+      toplevel = lib.mkIf (isNixos && hive.systems ? default) (lib.mkDefault "${hive.systems.default}");
+      agents = lib.mkIf isNixos (
+        lib.mapAttrs (_: system: { toplevel = lib.mkDefault "${system}"; }) (
+          removeAttrs hive.systems [ "default" ]
+        )
+      );
+    };
 
     # The containers are ordinary units of systemd-nspawn, and machined registers them.
     boot.enableContainers = true;
@@ -66,12 +85,18 @@ in
     systemd.timers.hive-sweep = {
       wantedBy = [ "hive.target" ];
     };
-    # A template, which lifecycle starts. Without apt, agents cannot have packages of their own.
+    # A template, which lifecycle starts.
     systemd.services."hive-build@" = {
-      path = [ pkgs.git ];
+      path = [
+        pkgs.git
+      ]
+      ++ lib.optional isNixos config.nix.package;
       # A build that runs is not cut short.
       restartIfChanged = false;
     };
+
+    # Lifecycle links the systems of containers here, so that Nix does not remove them.
+    systemd.tmpfiles.rules = lib.optional isNixos "d /nix/var/nix/gcroots/hyperhive 0755 root root";
 
     # Lifecycle updates the agents itself, one after the other, each when it has no turn. The endpoints
     # stop with the containers.

@@ -101,6 +101,7 @@ let
   packages = final: {
     inherit lib python;
     python313 = final.python;
+    python3 = simple "python3" "3.13.9" { };
     callPackage =
       file: more:
       let
@@ -195,6 +196,7 @@ let
     "mypy"
     "nix"
     "nixfmt"
+    "ripgrep"
     "ruff"
     "socat"
     "systemd"

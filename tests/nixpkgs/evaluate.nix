@@ -14,6 +14,7 @@ let
     modules = modules ++ [
       {
         services.hyperhive.package = lib.mkOverride 1400 (pkgs.hello // { prefix = pkgs.hello; });
+        services.hyperhive.systems = lib.mkOverride 1400 { default = pkgs.hello; };
       }
       settings
     ];
@@ -60,8 +61,13 @@ let
 in
 {
   config = lib.present (
-    removeAttrs system.config [ "services" ]
+    removeAttrs system.config [
+      "nix"
+      "services"
+      "system"
+    ]
     // {
+      boot = removeAttrs system.config.boot [ "isNspawnContainer" ];
       systemd = removeAttrs system.config.systemd [ "package" ];
     }
   );

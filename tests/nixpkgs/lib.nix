@@ -513,7 +513,33 @@ let
               stateDir = "/var/lib/forgejo";
               customDir = "/var/lib/forgejo/custom";
             };
+            nix.package = (import ./. { inherit system; }).nix;
           }
+          {
+            options.boot.isNspawnContainer = mkOption {
+              type = types.bool;
+              default = false;
+              internal = true;
+            };
+          }
+          # As much of a system as the assertions allow: a file.
+          (
+            { config, pkgs, ... }:
+            let
+              failed = filter (one: !one.assertion) (
+                if isList (config.assertions or null) then config.assertions else [ ]
+              );
+            in
+            {
+              system.build.toplevel =
+                if failed == [ ] then
+                  pkgs.runCommand "nixos-system" {
+                    programs = config.environment.systemPackages;
+                  } ""
+                else
+                  throw "Failed assertions: ${concatStringsSep " " (map (one: one.message) failed)}";
+            }
+          )
         ];
         specialArgs = {
           pkgs = import ./. { inherit system; };
