@@ -7,15 +7,25 @@ from pathlib import Path
 from harness.claude import choices, forms, permissions, process
 from harness.telemetry import telemetry, turn_spans
 from harness.telemetry.span import Span
+from hivectl.output.terminal import STATE_WORDS
 from services.endpoint.tools.telemetry import RecordSpans, SpanArguments
 from services.gateway import clients
 from services.ledger.requests import requests
 from wire import names, steering
 from wire.agent_web import records
-from wire.records import broker
+from wire.records import broker, lifecycle
 
 REPO = Path(__file__).parents[1]
 PROMPT = REPO / "services/dashboard/static/prompt.js"
+AGENT_ORDER = REPO / "services/dashboard/static/agent_order.js"
+
+
+def test_the_page_and_hivectl_mean_the_same_by_a_crash_loop() -> None:
+    source = AGENT_ORDER.read_text()
+    assert f"const CRASH_LOOP = {lifecycle.CRASH_LOOP};" in source
+    assert f"const IN_A_ROW_US = {lifecycle.CRASHES_IN_A_ROW_US:_};" in source
+    for state, words in STATE_WORDS.items():
+        assert f'"{state}": "{words}"' in source
 
 
 def test_the_harness_takes_the_same_levels_of_effort() -> None:

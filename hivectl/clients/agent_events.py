@@ -33,7 +33,7 @@ BETWEEN: Final = 0.25
 
 MICROSECONDS: Final = 1_000_000
 HELD: Final = TurnState.HELD.value
-_AWAY: Final = frozenset({TurnState.OFFLINE, TurnState.HARNESS_AWAY})
+_AWAY: Final = frozenset({TurnState.OFFLINE, TurnState.NO_REPORT, TurnState.HARNESS_AWAY})
 
 
 class AgentEvents:

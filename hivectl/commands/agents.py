@@ -1,4 +1,4 @@
-"""Commands about agents: list, status, spawn, start, kill, restart, destroy."""
+"""Commands about agents: list, status, spawn, start, stop, kill, restart, destroy."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -30,7 +30,8 @@ async def list_agents(hive: "Hive", output: Output) -> None:
     """List all agents, their states, and their costs of today.
 
     The column NOW shows the tool that runs, or the reason why the agent does nothing, such as a
-    limit and its end, or an error.
+    limit and its end, an error, or a crash loop: three crashes, none of them ten minutes after the
+    one before.
     """
     from hivectl.clients.costs import costs_today
 
@@ -133,12 +134,22 @@ def _verb(
 start = _verb(
     "start", lambda agent: agent.start(), "starting", "Start an agent, now and at every boot."
 )
-kill = _verb(
-    "kill",
+stop = _verb(
+    "stop",
     lambda agent: agent.stop(),
     "stopping",
-    "Stop an agent, and do not start it at boot.\n\n"
-    "Its data and messages are kept. `hivectl start` starts it again; a message does not.",
+    "Stop an agent in order, and do not start it at boot.\n\n"
+    "Its turn is cut off, and its programs get a moment to end. Its data and messages are kept. "
+    "`hivectl start` starts it again; a message does not.",
+)
+kill = _verb(
+    "kill",
+    lambda agent: agent.kill(),
+    "killing",
+    "Kill all processes of an agent, and stop it.\n\n"
+    "It does not start at boot. Use this when `hivectl stop` takes too long; it also hurries a "
+    "stop that is under way. What its programs have not written yet is lost. Its data and messages "
+    "are kept.",
 )
 restart = _verb(
     "restart", lambda agent: agent.restart(), "restarting", "Stop an agent and start it again."
@@ -179,4 +190,4 @@ async def destroy(
     )
 
 
-COMMANDS = [list_agents, status, spawn, start, kill, restart, destroy]
+COMMANDS = [list_agents, status, spawn, start, stop, kill, restart, destroy]

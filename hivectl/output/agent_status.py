@@ -1,5 +1,6 @@
 """One agent as text: its states, its limits, and the command that helps when something is wrong."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -53,10 +54,15 @@ def remedy(agent: "AgentProperties") -> str:
 def doing(agent: "AgentProperties") -> str:
     """Return the activity of an agent or the reason for its state, in its own words."""
     words = one_line(agent.turn_reason or agent.activity)
-    if agent.turn_until:
-        until = f"until {local_time(agent.turn_until)}"
-        return f"{until}: {words}" if words else until
-    return words
+    until = f"until {local_time(agent.turn_until)}" if agent.turn_until else ""
+    return ": ".join(filter(None, (crash_loop(agent), until, words)))
+
+
+def crash_loop(agent: "AgentProperties") -> str:
+    """Return that the container crashes again and again, in words; empty if it does not."""
+    if not agent.crash_loop(time.time_ns() // 1000):
+        return ""
+    return f"crash loop, {agent.crashes} crashes"
 
 
 def model_words(agent: "AgentProperties") -> str:
@@ -104,7 +110,8 @@ def description(
     """
 
     def state(name: str, since: int) -> str:
-        shown = output.paint(name, state_cell(name).colour)
+        cell = state_cell(name)
+        shown = output.paint(cell.text, cell.colour)
         return f"{shown} since {local_time(since)}" + (f" ({age(since)})" if since else "")
 
     fields = {
@@ -114,6 +121,7 @@ def description(
         **_if("reason", one_line(agent.turn_reason)),
         **_if("until", local_time(agent.turn_until) if agent.turn_until else ""),
         **_if("activity", one_line(agent.activity)),
+        **_if("crashes", _crashes(agent)),
         **_if("help", remedy(agent)),
         "at boot": "starts" if agent.enabled else "stays off",
         "model": model_words(agent),
@@ -143,6 +151,13 @@ def description(
         described += ["", "  the last lines of its log:"]
         described += [line for text in lines for line in output.indented(text)]
     return described
+
+
+def _crashes(agent: "AgentProperties") -> str:
+    if not agent.crashes:
+        return ""
+    words = crash_loop(agent) or f"{agent.crashes} since it was started"
+    return f"{words}; the last at {local_time(agent.last_crash)}"
 
 
 def _if(key: str, value: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ def agent(record: "AgentProperties") -> dict[str, Json]:
         "since": iso_time(record.since),
         "turn_since": iso_time(record.turn_since),
         "turn_until": iso_time(record.turn_until),
+        "last_crash": iso_time(record.last_crash),
         "resources": amounts(record.resources),
         "network": record.network._asdict(),
     }

@@ -50,12 +50,17 @@ STATE_COLOURS = {
     "stopped": "dim",
     "sleeping": "dim",
     "offline": "dim",
+    "no-report": "yellow",
     "cancelled": "dim",
     "dropped": "dim",
     "retracted": "dim",
     "superseded": "dim",
     "withdrawn": "dim",
 }
+
+
+STATE_WORDS = {"no-report": "no report yet"}
+"""The states that people read in other words, which are those of the dashboard."""
 
 
 class Cell(NamedTuple):
@@ -101,8 +106,8 @@ def confirm(question: str, verb: str) -> None:
 
 
 def state_cell(state: str) -> Cell:
-    """Return a cell with a state in its colour."""
-    return Cell(state, STATE_COLOURS.get(state, ""))
+    """Return a cell with a state in words and in its colour."""
+    return Cell(STATE_WORDS.get(state, state), STATE_COLOURS.get(state, ""))
 
 
 def _diff_colour(line: str) -> str:

@@ -80,6 +80,10 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
         return self._lifecycle.job(self._name, "stop")
 
     @method(allow=OPERATOR)
+    async def Kill(self) -> ObjectPath:
+        return self._lifecycle.job(self._name, "kill")
+
+    @method(allow=OPERATOR)
     async def Restart(self) -> ObjectPath:
         return self._lifecycle.job(self._name, "restart")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from typing import Any
 
 import pytest
@@ -18,7 +19,13 @@ from wire.errors import TABLE, Conflict, LimitExceeded
 from wire.fixtures import Connect
 from wire.interface import Interface, prop
 from wire.records.broker import MessageFilter, MessageState, SendOptions
-from wire.records.lifecycle import AgentState, JobResult, Resources
+from wire.records.lifecycle import (
+    CRASHES_IN_A_ROW_US,
+    AgentState,
+    JobResult,
+    Resources,
+    TurnState,
+)
 from wire.types import Str
 
 
@@ -69,6 +76,8 @@ async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivect
         "effort": "",
         "context_limit": 0,
         "session": "",
+        "crashes": 0,
+        "last_crash": None,
         "cost_today": 0.0,
         "model": "claude-x",
         "context_tokens": 1234,
@@ -116,6 +125,21 @@ async def test_status_shows_one_agent(hive: FakeHive, hivectl: Hivectl) -> None:
     assert missing.err.startswith("hivectl: There is no agent 'carol'")
 
 
+async def test_a_crash_loop_and_a_missing_report_are_in_the_list(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    alice, now = hive.lifecycle.agents["alice"], time.time_ns() // 1000
+    alice.show(turn_state=TurnState.NO_REPORT, turn_since=now, crashes=4, last_crash=now)
+    shown = (await hivectl("list")).out
+    assert "no report yet" in shown
+    assert "crash loop, 4 crashes" in shown
+    assert (
+        "crashes:    crash loop, 4 crashes; the last at" in (await hivectl("status", "alice")).out
+    )
+    alice.show(last_crash=now - CRASHES_IN_A_ROW_US)
+    assert "crash loop" not in (await hivectl("list")).out
+
+
 class _OlderAgent(Interface, name=names.AGENT_INTERFACE):
     @prop()
     def Name(self) -> Str:  # noqa: N802 -- D-Bus members are PascalCase
@@ -141,13 +165,9 @@ async def test_status_names_the_job_that_runs(hive: FakeHive, hivectl: Hivectl) 
     assert (await hivectl("status", "bob-2", "--json")).json["job"] is None
 
 
-@pytest.mark.parametrize(
-    ("command", "verb"), [("start", "start"), ("kill", "stop"), ("restart", "restart")]
-)
-async def test_verbs_wait_for_their_job(
-    hive: FakeHive, hivectl: Hivectl, command: str, verb: str
-) -> None:
-    ran = await hivectl(command, "bob-2")
+@pytest.mark.parametrize("verb", ["start", "stop", "kill", "restart"])
+async def test_verbs_wait_for_their_job(hive: FakeHive, hivectl: Hivectl, verb: str) -> None:
+    ran = await hivectl(verb, "bob-2")
     assert (ran.code, ran.out) == (Exit.OK, f"bob-2: {verb} done\n")
     assert hive.lifecycle.calls == [(verb, "bob-2")]
 

@@ -152,6 +152,7 @@ def compose(
         turns.agent_changed,
     )
     jobs.watchers = (
+        roster.job_ended,
         harnesses.job_ended,
         auto_sleep.job_ended,
         disk.job_ended,

@@ -90,6 +90,11 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     async def Stop(self) -> ObjectPath:
         return self._order(records.JobVerb.STOP)
 
+    @method(allow=OPERATOR)
+    async def Kill(self) -> ObjectPath:
+        job = await self._parts.orders.kill(self._agent.name, caller().voice)
+        return names.job_path(job.number)
+
     @method(allow=OPERATOR | MANAGER)
     async def Restart(self) -> ObjectPath:
         return self._order(records.JobVerb.RESTART)
@@ -285,6 +290,14 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     def DeployedCommit(self) -> Str:
         return self._agent.spec.commit
 
+    @prop()
+    def Crashes(self) -> UInt32:
+        return self._agent.crashes.times
+
+    @prop()
+    def LastCrash(self) -> Int64:
+        return self._agent.crashes.last
+
     @signal()
     def CommandIssued(
         self, id: UInt64, verb: records.CommandVerb, arguments: records.CommandArguments
@@ -386,6 +399,7 @@ PROPERTIES: Final = {
     "network": ("Network",),
     "port": ("Port",),
     "port_shared": ("PortSharedWith",),
+    "crashes": ("Crashes", "LastCrash"),
     "spec": ("Resources", "DeployedCommit", "Network"),
 }
 """The properties that show each attribute of an agent, and change with it."""

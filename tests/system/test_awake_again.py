@@ -24,7 +24,7 @@ def test_a_reminder_that_is_due_wakes_it(sleepy: Hive) -> None:
 
 def test_who_was_stopped_stays_so(sleepy: Hive) -> None:
     until_asleep(sleepy, "bob")
-    sleepy.hivectl("kill", "bob")
+    sleepy.hivectl("stop", "bob")
     assert state(sleepy, "bob") == "stopped"
     sleepy.hivectl("send", "bob", "are you up?")
     sleepy.run("systemctl", "restart", "hive-lifecycle.service")
@@ -34,7 +34,7 @@ def test_who_was_stopped_stays_so(sleepy: Hive) -> None:
 
 @pytest.mark.long
 def test_after_a_boot_of_the_host_all_are_as_they_were(sleepy: Hive) -> None:
-    sleepy.hivectl("kill", "alice")
+    sleepy.hivectl("stop", "alice")
     until_asleep(sleepy, "bob")
     before = told(sleepy, "container-crash")
     sleepy.stop("--keep")

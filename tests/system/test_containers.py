@@ -30,7 +30,7 @@ def test_a_stopped_containers_endpoint_ends_too(alice: Hive, command: str) -> No
 
 
 def test_a_stop_in_the_middle_of_a_start_takes_no_time_limit(alice: Hive) -> None:
-    alice.hivectl("kill", "alice")
+    alice.hivectl("stop", "alice")
     # An init that is this young does not hear the order to stop.
     took = probe(alice, "stop_while_starting", "alice")
     assert took["ms"] < 10_000, took
@@ -47,7 +47,7 @@ def test_a_killed_harness_comes_back_in_its_container(alice: Hive) -> None:
 
 
 def test_a_harness_that_does_not_start_is_no_good_start(alice: Hive) -> None:
-    alice.hivectl("kill", "alice")
+    alice.hivectl("stop", "alice")
     unit = "[Service]\nExecStart=\nExecStart=/bin/false\n"
     alice.run("install", "-D", "-m", "644", "/dev/stdin", f"{BROKEN}/broken.conf", input=unit)
     done = alice.hivectl("start", "alice", check=False, timeout=120)

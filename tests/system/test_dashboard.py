@@ -137,7 +137,7 @@ def test_messages_approvals_and_agents_are_live(swarm: Hive, page: Page) -> None
     body = {"commit": request["commit"], "note": "no"}
     assert page.request("POST", path, body).status == 200
     assert any(row["state"] == "denied" for row in rows(events, "approvals"))
-    swarm.hivectl("kill", "alice")
+    swarm.hivectl("stop", "alice")
     assert any(row["state"] == "stopped" for row in rows(events, "agents"))
     swarm.hivectl("start", "alice")
 
@@ -194,7 +194,7 @@ def test_opening_the_page_of_a_sleeping_agent_wakes_it(sleepy: Hive, page: Page)
     assert (answer.status, json.load(answer)) == (200, {"woken": True})
     until_state(sleepy, "bob", "running")
     until_asleep(sleepy, "bob")
-    sleepy.hivectl("kill", "bob")
+    sleepy.hivectl("stop", "bob")
     answer = page.request("POST", "/api/agents/bob/wake", {})
     assert (answer.status, json.load(answer)) == (200, {"woken": False})
     assert hivectl(sleepy, "status", "bob")["state"] == "stopped"

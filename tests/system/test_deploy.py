@@ -196,7 +196,7 @@ def test_a_cancelled_build_ends_and_leaves_the_agent_alone(dora: Hive) -> None:
 def test_a_stopped_agent_has_it_at_its_next_start_and_a_lost_build_is_made_again(
     dora: Hive,
 ) -> None:
-    dora.hivectl("kill", "dora", timeout=120)
+    dora.hivectl("stop", "dora", timeout=120)
     later = commit(dora, greeting("later"))
     assert probe(dora, "deploy", "dora", later)["result"] == "done"
     assert hivectl(dora, "status", "dora")["state"] == "stopped"

@@ -23,7 +23,7 @@ def set_image(swarm: Hive) -> Iterator[SetImage]:
     before = swarm.run("cat", CONFIG).stdout
 
     def write(text: str) -> None:
-        swarm.hivectl("kill", "alice", timeout=120)
+        swarm.hivectl("stop", "alice", timeout=120)
         swarm.run("sh", "-c", f"cat > {CONFIG}", input=text)
         swarm.run("systemctl", "restart", "hive-lifecycle")
 

@@ -71,7 +71,7 @@ def attack(flipper: Flipper, starts: int) -> None:
     hive = flipper.hive
     before = state(hive)
     give(flipper)
-    hive.hivectl("kill", "alice")
+    hive.hivectl("stop", "alice")
     done = probe(hive, "crash_loop", names.machine_name("alice"), str(starts), timeout=1600)
     assert state(hive) == before
     assert done["starts"] >= starts

@@ -25,7 +25,7 @@ DROP_IN = f"/run/systemd/system/{UNIT}.d/70-traced.conf"
 @pytest.fixture
 def traced(swarm: Hive) -> Iterator[Hive]:
     """Trace the systemd-nspawn of alice, from the next start."""
-    swarm.hivectl("kill", "alice")
+    swarm.hivectl("stop", "alice")
     swarm.run("mkdir", "-m", "1777", FOLDER)
     text = swarm.run("systemctl", "cat", UNIT).stdout
     [*_, command] = re.findall(r"^ExecStart=(.+)$", text, re.MULTILINE)
@@ -43,7 +43,7 @@ def test_no_agent_could_have_changed_a_path_that_root_opens(traced: Hive) -> Non
     before = traced.run("systemctl", "show", "-P", "InvocationID", UNIT).stdout.strip()
     traced.run("kill", "-9", str(leader(traced, "alice")))
     until_active(traced, UNIT, before)
-    traced.hivectl("kill", "alice", timeout=120)
+    traced.hivectl("stop", "alice", timeout=120)
     seen = probe(traced, "traced_paths", FOLDER)
     assert seen["starts"] == 2
     assert seen["found"] == []

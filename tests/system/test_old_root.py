@@ -49,7 +49,7 @@ def check(hive: Hive) -> None:
 
 
 def test_a_start_moves_the_files(bob: Hive) -> None:
-    bob.hivectl("kill", "bob", timeout=120)
+    bob.hivectl("stop", "bob", timeout=120)
     make_old_root(bob)
     bob.hivectl("start", "bob", timeout=120)
     check(bob)

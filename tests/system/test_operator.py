@@ -20,7 +20,7 @@ BROKER = ["org.hyperhive.Broker1", "/org/hyperhive/Broker1", "org.hyperhive.Brok
 @pytest.fixture
 def silent(swarm: Hive) -> Iterator[str]:
     """Stop an agent, so that it can be asked but does not answer; return its name."""
-    swarm.run("hivectl", "kill", "alice", timeout=120)
+    swarm.run("hivectl", "stop", "alice", timeout=120)
     yield "alice"
     swarm.run("hivectl", "start", "alice", timeout=120)
 

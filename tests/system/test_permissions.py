@@ -81,7 +81,7 @@ def test_a_call_waits_through_restarts_and_runs_once_allowed(pia: Hive) -> None:
 
 def test_an_answer_to_a_stopped_agent_holds_when_it_runs_again(pia: Hive) -> None:
     number = waiting(pia, "echo late")
-    pia.hivectl("kill", "pia", timeout=120)
+    pia.hivectl("stop", "pia", timeout=120)
     pia.hivectl("answer", str(number), "Allow once")
     pia.hivectl("start", "pia", timeout=120)
     assert wait_for_inbox(pia, "I ran it", "pia")["body"] == "I ran it: late"

@@ -38,7 +38,7 @@ def stale(hive: Hive) -> list[str]:
 def test_all_are_updated_one_after_the_other(upgraded: Hive) -> None:
     assert stale(upgraded) == list(AGENTS)
     before = {name: leader(upgraded, name) for name in AGENTS}
-    upgraded.hivectl("kill", "bob", timeout=120)
+    upgraded.hivectl("stop", "bob", timeout=120)
     since = upgraded.run("date", "+%F %T.%6N").stdout.strip()
     with settings(upgraded, ("auto_update = false", "auto_update = true")):
         probe(upgraded, "until_current", *AGENTS)

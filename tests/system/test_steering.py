@@ -73,7 +73,7 @@ def test_a_restart_of_lifecycle_changes_no_turn_state(bob: Hive) -> None:
     after = status(bob)
     kept = ("turn_state", "turn_since", "context_tokens", "model", "logged_in")
     assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
-    bob.hivectl("kill", "bob", timeout=120)
+    bob.hivectl("stop", "bob", timeout=120)
     assert status(bob)["context_tokens"] == before["context_tokens"]
     bob.hivectl("start", "bob", timeout=120)
     until_state(bob, "bob", "idle", "TurnState")

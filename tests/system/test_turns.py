@@ -108,7 +108,7 @@ def test_a_broken_user_file_makes_no_dead_letter(bob: Hive, broken: str) -> None
     work(bob, 0.31)
     answered(bob, 0.31)
     before = last_event(bob, "bob")
-    bob.hivectl("kill", "bob", timeout=60)
+    bob.hivectl("stop", "bob", timeout=60)
     for file in (f"{CLAUDE}/.claude.json", f"{ROOT}/.claude.json"):
         bob.run("sh", "-c", f"cat > {file}", input=broken)
     bob.hivectl("start", "bob", timeout=120)
@@ -126,7 +126,7 @@ def test_a_rebuild_repairs_what_claude_code_cannot_start_with(bob: Hive) -> None
     work(bob, 0.34)
     answered(bob, 0.34)
     session = inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout
-    bob.hivectl("kill", "bob", timeout=60)
+    bob.hivectl("stop", "bob", timeout=60)
     backups = f"{CLAUDE}/backups"
     bob.run("sh", "-c", f"echo '{{' > {CLAUDE}/.claude.json; rm -rf {backups}; touch {backups}")
     bob.hivectl("start", "bob", timeout=120)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.hive import SETTINGS, UNITS, Hive
-from tests.system.inside import call, hivectl, leader, refused
+from tests.system.inside import call, hivectl, leader, probe, refused
 
 pytestmark = pytest.mark.system
 
@@ -71,8 +71,19 @@ def test_a_paused_agent_gets_no_processor(bob: Hive) -> None:
     hivectl(bob, "resume", "bob")
     assert hivectl(bob, "status", "bob")["state"] == "running"
     hivectl(bob, "pause", "bob")
-    bob.hivectl("kill", "bob", timeout=60)
+    bob.hivectl("stop", "bob", timeout=60)
     assert hivectl(bob, "status", "bob")["state"] == "stopped"
+
+
+def test_a_kill_ends_an_agent_at_once_and_a_crash_is_counted(bob: Hive) -> None:
+    bob.hivectl("kill", "bob", timeout=60)
+    told = bob.run("systemctl", "show", "--property=ActiveState,Result", CONTAINER).stdout.split()
+    assert sorted(told) == ["ActiveState=inactive", "Result=success"]
+    assert (hivectl(bob, "status", "bob")["state"]) == "stopped"
+    bob.hivectl("start", "bob", timeout=120)
+    assert hivectl(bob, "status", "bob")["crashes"] == 0
+    probe(bob, "crash_latency", "bob")
+    assert hivectl(bob, "status", "bob")["crashes"] == 1
 
 
 def test_what_is_kept_of_a_destroyed_agent_comes_back_or_goes_for_good(bob: Hive) -> None:
@@ -94,7 +105,7 @@ def test_what_is_kept_of_a_destroyed_agent_comes_back_or_goes_for_good(bob: Hive
 @pytest.mark.parametrize("verb", ["restart", "kill", "start", "rebuild", "update"])
 def test_a_job_outlives_lifecycle(bob: Hive, verb: str) -> None:
     if verb == "start":
-        bob.hivectl("kill", "bob", timeout=60)
+        bob.hivectl("stop", "bob", timeout=60)
     running = bob.popen("hivectl", verb, "bob", "--json")
     killed = bob.run("systemctl", "kill", "--signal=KILL", "hive-lifecycle.service", check=False)
     assert killed.returncode == 0

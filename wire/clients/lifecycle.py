@@ -91,7 +91,11 @@ class AgentClient(Client, interface=names.AGENT_INTERFACE, destination=names.LIF
 
     @remote("Stop")
     async def stop(self) -> ObjectPath:
-        """Stop the container."""
+        """Stop the container in order."""
+
+    @remote("Kill")
+    async def kill(self) -> ObjectPath:
+        """Kill all processes of the container, and stop it."""
 
     @remote("Restart")
     async def restart(self) -> ObjectPath:

@@ -5,11 +5,17 @@ Times are microseconds since 1970, 0 for never; sizes are bytes.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 from wire import names
 from wire.records.codec import decode, dictionary, struct
 from wire.types import Bool, Int32, Int64, ObjectPath, Str, StrList, UInt32, UInt64, Value
+
+CRASHES_IN_A_ROW_US: Final = 600_000_000
+"""The microseconds after a crash in which another one counts with it."""
+
+CRASH_LOOP: Final = 3
+"""The crashes in a row after which a container is said to crash again and again."""
 
 
 class AgentState(StrEnum):
@@ -32,6 +38,8 @@ class TurnState(StrEnum):
     """The container does not run."""
     HARNESS_AWAY = "harness-away"
     """The container runs, but its harness is not connected."""
+    NO_REPORT = "no-report"
+    """The container runs, and its harness has not reported yet."""
     HELD = "held"
     """Idle, and its inbox is held."""
     IDLE = "idle"
@@ -70,6 +78,8 @@ class JobVerb(StrEnum):
     PURGE = "purge"
     START = "start"
     STOP = "stop"
+    KILL = "kill"
+    """Stop, without waiting for the processes of the container to end."""
     RESTART = "restart"
     REBUILD = "rebuild"
     UPDATE = "update"
@@ -203,6 +213,13 @@ class AgentProperties(NamedTuple):
     session: Str = ""
     credential: Str = ""
     model_setting: Str = ""
+    crashes: UInt32 = 0
+    last_crash: Int64 = 0
+
+    def crash_loop(self, now: int) -> bool:
+        """Return whether the container crashes again and again, at a time in microseconds."""
+        recent = self.state is AgentState.FAILED or now - self.last_crash < CRASHES_IN_A_ROW_US
+        return self.crashes >= CRASH_LOOP and recent
 
 
 @dictionary(properties=True)

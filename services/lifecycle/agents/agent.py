@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from services.lifecycle.agents.crashes import Crashes
 from services.lifecycle.agents.start import Start
 from services.lifecycle.agents.turn import (
     MAX_ACTIVITY,
     MAX_EFFORT,
     MAX_SESSION,
+    UNKNOWN,
     Hold,
     Turn,
     TurnRecord,
@@ -166,6 +168,8 @@ class Agent:
     """The kind of credentials that the harness uses: `key`, `login`, ...; empty if unknown."""
     hold: Hold | None = None
     """The hold on the agent's inbox."""
+    crashes: Crashes = field(default_factory=Crashes)
+    """The crashes of its container since the last job."""
 
     def __post_init__(self) -> None:
         self.model = self.model or self.spec.model
@@ -235,6 +239,10 @@ class Agent:
         """Note the spec of the container's next start."""
         self._set({"spec": spec})
 
+    def set_crashes(self, crashes: Crashes) -> None:
+        """Note the crashes of the container since the last job."""
+        self._set({"crashes": crashes})
+
     def set_stale(self, stale: bool) -> None:
         """Note whether another version of Hyperhive created the container."""
         self._set({"stale": stale})
@@ -291,7 +299,7 @@ class Agent:
 
     def _shown_turn(self, status: UnitStatus) -> dict[str, object]:
         """Return the attributes that show the turn state of a container with this status."""
-        turn = self.turn.shown(self.hold, up=status.up)
+        turn = self.turn.shown(self.hold, up=status.up, since=status.since)
         shown: dict[str, object] = {
             "turn_state": turn.state,
             "turn_since": turn.since,
@@ -299,7 +307,7 @@ class Agent:
             "turn_until": turn.until,
             "in_turn": turn.interruptible,
         }
-        if turn.state in (TurnState.OFFLINE, TurnState.HARNESS_AWAY):
+        if turn.state in UNKNOWN:
             shown["activity"] = ""
         if turn.state is TurnState.OFFLINE:
             shown["turn_reason"] = status.failure

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from services.lifecycle.agents.agent import Spec
+from services.lifecycle.agents.crashes import Crashes
 from services.lifecycle.agents.start import Start
 from wire.errors import Conflict
 from wire.records.lifecycle import NetworkMode
@@ -56,8 +57,8 @@ class Record:
     asleep: bool = False
     """Whether the container is stopped until there is a message for the agent."""
     settings: dict[str, dict[str, int | str]] = field(default_factory=dict)
-    """The operator's settings beside the configuration, `resources`, and the last start,
-    `started`."""
+    """The operator's settings beside the configuration, `resources`, the last start, `started`, and
+    the crashes since then, `crashes`."""
     destroyed: int = 0
     """The time of the destruction, in microseconds since 1970; 0 for an existing agent."""
     deployed: str = ""
@@ -103,6 +104,15 @@ class Record:
     @started.setter
     def started(self, start: Start) -> None:
         self.settings = {**self.settings, "started": start.values()}
+
+    @property
+    def crashes(self) -> Crashes:
+        """The crashes of the container since the last job."""
+        return Crashes.of(self.settings.get("crashes", {}))
+
+    @crashes.setter
+    def crashes(self, crashes: Crashes) -> None:
+        self.settings = {**self.settings, "crashes": crashes.values()}
 
     @property
     def resources(self) -> dict[str, int | str]:

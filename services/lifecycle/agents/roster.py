@@ -6,13 +6,15 @@ from typing import Final, Protocol
 
 from services.lifecycle.agents import ports, uid_ranges
 from services.lifecycle.agents.agent import Agent
+from services.lifecycle.agents.crashes import Crashes
 from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.agents.start import Start
 from services.lifecycle.backends.backend import Backend
+from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.crash import Crash
 from services.lifecycle.store import Store
 from wire.errors import LimitExceeded, NotFound
-from wire.records.lifecycle import NetworkMode
+from wire.records.lifecycle import JobResult, JobVerb, NetworkMode
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +105,7 @@ class Roster:
         )
         if reports := self.store.turn(record.name):
             agent.restore(reports)
+        agent.crashes = record.crashes
         agent.announce = self._changed
         self.agents[record.name] = agent
         self.records[record.name] = record
@@ -149,6 +152,20 @@ class Roster:
         record.deployed, record.keeps_host = commit, keeps_host
         self.store.save(record)
         self.agents[name].set_spec(record.spec)
+
+    def set_crashes(self, name: str, crashes: Crashes) -> None:
+        """Note the crashes of the container of `name` since the last job."""
+        record = self.records[name]
+        if record.crashes != crashes:
+            record.crashes = crashes
+            self.store.save(record)
+            self.agents[name].set_crashes(crashes)
+
+    def job_ended(self, job: Job, result: JobResult, _note: str) -> None:
+        """Count the crashes of a container anew after a job that did something about them."""
+        cures = result is JobResult.DONE and job.verb is not JobVerb.SLEEP
+        if cures and job.agent in self.records:
+            self.set_crashes(job.agent, Crashes())
 
     def set_network(self, name: str, mode: NetworkMode) -> None:
         """Note the network that the files of the container of `name` are made for."""

@@ -26,7 +26,7 @@ a turn: its call is gone after a restart, and the answer comes too late for it.
 MAYBE_IN_TURN: Final = frozenset({TurnState.RATE_LIMITED, TurnState.ERROR})
 """The states of a turn whose request the API refuses, and of the time between two turns."""
 
-UNKNOWN: Final = frozenset({TurnState.OFFLINE, TurnState.HARNESS_AWAY})
+UNKNOWN: Final = frozenset({TurnState.OFFLINE, TurnState.NO_REPORT, TurnState.HARNESS_AWAY})
 """The states of a running container that do not show whether a turn runs."""
 
 MAX_REASON: Final = 500
@@ -99,15 +99,18 @@ class Turn:
             return replace(self, away=0)
         return replace(self, away=self.away or now(), invocation=invocation)
 
-    def shown(self, hold: Hold | None, *, up: bool) -> "Turn":
+    def shown(self, hold: Hold | None, *, up: bool, since: int) -> "Turn":
         """Return the turn state as it is shown.
 
         Args:
             hold: the hold on the agent's inbox, if any.
             up: whether the container is READY.
+            since: the time since when it is READY, or is not.
         """
         if self.away and up:
             return replace(self, state=TurnState.HARNESS_AWAY, since=self.away, reason="", until=0)
+        if up and self.state is TurnState.OFFLINE:
+            return replace(self, state=TurnState.NO_REPORT, since=max(self.since, since))
         if hold and self.state is TurnState.IDLE:
             since = max(self.since, hold.since)
             return replace(self, state=TurnState.HELD, since=since, reason=hold.reason, until=0)

@@ -148,6 +148,9 @@ class Backend(Protocol):
     async def stop(self, name: str) -> None:
         """Stop the container and its endpoint, and wait for their ends."""
 
+    async def kill(self, name: str) -> None:
+        """Kill all processes of a container that is being stopped, or will be next."""
+
     async def stop_endpoint(self, name: str) -> None:
         """Order the endpoint of a container that has stopped by itself to stop."""
 

@@ -86,6 +86,8 @@ class Nspawn:
         self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._unread: set[str] = set()
         """The agents whose drop-in was written, and not yet read by systemd."""
+        self._killed: set[str] = set()
+        """The agents whose container was killed, and is not known to have stopped."""
         self._filters: dict[str, Network] = {}
         """The filters of the drop-ins that systemd has read."""
 
@@ -378,10 +380,16 @@ class Nspawn:
             await self._systemd.kill(unit)
         # The container first: without its socket systemd would stop it anyway, in no order.
         await self._systemd.stop(unit, self._stop_timeout)
-        if starting:
-            await self._systemd.reset_failed(unit)  # the failure is the kill above
+        if starting or name in self._killed:
+            await self._systemd.reset_failed(unit)  # the failure is the kill
+            self._killed.discard(name)
         _container, *others = self._all_units(name)
         await asyncio.gather(*(self._systemd.stop(unit, self._stop_timeout) for unit in others))
+
+    async def kill(self, name: str) -> None:
+        """Send SIGKILL to the processes of the container; systemd-nspawn is one of them."""
+        self._killed.add(name)
+        await self._systemd.kill(container_unit(name))
 
     async def stop_endpoint(self, name: str) -> None:
         """Order the endpoint and the gateway to stop: their container was powered off."""

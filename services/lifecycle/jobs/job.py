@@ -13,6 +13,7 @@ PARTICIPLES: Final[Mapping[JobVerb, str]] = {
     JobVerb.PURGE: "purged",
     JobVerb.START: "started",
     JobVerb.STOP: "stopped",
+    JobVerb.KILL: "killed",
     JobVerb.RESTART: "restarted",
     JobVerb.REBUILD: "rebuilt",
     JobVerb.UPDATE: "updated",

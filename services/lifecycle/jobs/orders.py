@@ -122,6 +122,23 @@ class Orders:
         self._roster.agent(name)
         return self._submit(name, verb, {}, by=by, **how)
 
+    async def kill(self, name: str, by: str) -> Job:
+        """Order the end of an agent's container, without waiting for its processes.
+
+        If the container is being stopped, its processes are killed, and the job is the one that
+        stops it.
+
+        Raises:
+            NotFound: there is no such agent.
+            Conflict: the agent has another job.
+        """
+        self._roster.agent(name)
+        job = self._jobs.of(name)
+        if job is not None and job.verb is JobVerb.STOP and not job.cancelling:
+            await self._steps.kill(name)
+            return job
+        return self._submit(name, JobVerb.KILL, {}, by=by)
+
     def update_at_rest(self, name: str) -> Job:
         """Order an update that restarts the agent only when that interrupts no turn."""
         return self._submit(name, JobVerb.UPDATE, {}, at_rest=True)

@@ -68,6 +68,7 @@ class Steps:
             JobVerb.PURGE: (self._purge, self._restore),
             JobVerb.START: (self._start, self._restore),
             JobVerb.STOP: (self._stop, self._restore),
+            JobVerb.KILL: (self._kill, self._restore),
             JobVerb.RESTART: (self._restart, self._restore),
             JobVerb.REBUILD: (self._rebuild, self._restore),
             JobVerb.UPDATE: (self._update, self._restore),
@@ -219,6 +220,19 @@ class Steps:
         self._roster.set_wanted(agent, enabled=False)
         await self._containers.stop(job)
         return ""
+
+    async def _kill(self, job: Job) -> str:
+        agent = self._roster.agent(job.agent)
+        self._roster.set_wanted(agent, enabled=False)
+        self._roster.expect_end(self._roster.records[job.agent])
+        await self.kill(job.agent)
+        await self._containers.stop(job)
+        return ""
+
+    async def kill(self, name: str) -> None:
+        """Kill the processes of a container that a job stops."""
+        step(f"{name}: killing all processes of the container")
+        await self._backend.kill(name)
 
     async def _restart(self, job: Job) -> str:
         agent = self._roster.agent(job.agent)

@@ -206,6 +206,10 @@ class FakeBackend:
         self.set(name, "inactive")
         await self._did()
 
+    async def kill(self, name: str) -> None:
+        self.calls.append(("kill", name))
+        self.gate.set()  # what waits for the end of the container goes on
+
     async def stop_endpoint(self, name: str) -> None:
         await self._called("stop_endpoint", name)
 

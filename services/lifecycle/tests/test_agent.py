@@ -42,6 +42,7 @@ def test_a_report_is_noted_and_announced(alice: Agent) -> None:
         {"turn_state": "asleep"},
         {"turn_state": "held"},
         {"turn_state": "harness-away"},
+        {"turn_state": "no-report"},
         {"until": -1},
         {"until": 2**33 * 1_000_000 + 1},
         {"provider_limit_until": 2**33 * 1_000_000 + 1},
@@ -87,8 +88,9 @@ def test_a_harness_names_its_credential(alice: Agent, credential: str) -> None:
 
 def test_whoever_does_not_run_is_offline(alice: Agent) -> None:
     alice.report(Report(turn_state="idle"))
-    alice.set_unit_status(UnitStatus("active", "b" * 32))
-    assert alice.turn_state is TurnState.OFFLINE, "another invocation knows nothing of the turn"
+    alice.set_unit_status(UnitStatus("active", "b" * 32, since=2**60))
+    assert str(alice.turn_state) == "no-report", "another invocation knows nothing of the turn"
+    assert alice.turn_since == 2**60, "it has not reported since the container runs"
     alice.report(Report(turn_state="idle"))
     alice.set_unit_status(UnitStatus("deactivating", "b" * 32))
     assert alice.turn_state is TurnState.OFFLINE

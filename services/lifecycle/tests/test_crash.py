@@ -2,11 +2,19 @@
 
 from dataclasses import replace
 
+from services.lifecycle.agents.crashes import Crashes
 from services.lifecycle.notices.crash import Crash
-from services.lifecycle.tests.room import Room
+from services.lifecycle.tests.room import DONE, Room
 from wire import names
+from wire.fake_agent import properties
 from wire.principal import Kind, Principal
-from wire.records.lifecycle import Report, TurnState
+from wire.records.lifecycle import (
+    CRASHES_IN_A_ROW_US,
+    AgentState,
+    JobVerb,
+    Report,
+    TurnState,
+)
 
 
 async def test_a_poweroff_from_the_inside_is_told(room: Room) -> None:
@@ -80,6 +88,50 @@ async def test_a_container_that_takes_too_long_to_stop_is_started_again(room: Ro
     room.backend.set("alice", "deactivating", result="timeout")
     await room.settle()
     assert ("stop_restarting", "alice") not in room.backend.calls
+
+
+async def test_crashes_in_a_row_are_kept_until_a_job_succeeds(room: Room) -> None:
+    await room.spawn("alice")
+    for _ in range(3):
+        room.backend.set("alice", "failed", result="exit-code", code=1, status=1)
+        room.backend.come_up("alice")
+        await room.settle()
+    await room.close()
+    await room.open()
+    [alice] = room.agents
+    assert alice.crashes.times == 3
+    later = Crashes(3, alice.crashes.last - CRASHES_IN_A_ROW_US)
+    assert later.another(alice.crashes.last).times == 1, "this row is over"
+    room.backend.set("alice", "inactive")  # powered off, and not started again
+    await room.settle()
+    assert alice.crashes.times == 3
+    await room.order(JobVerb.START, "alice")
+    assert (alice.crashes, room.record("alice").crashes) == (Crashes(), Crashes())
+
+
+def test_a_crash_loop_ends_by_itself_unless_the_container_has_failed() -> None:
+    shown = properties("alice", crashes=3, last_crash=10)
+    assert shown.crash_loop(11)
+    assert not shown._replace(crashes=2).crash_loop(11)
+    assert not shown.crash_loop(10 + CRASHES_IN_A_ROW_US)
+    assert shown._replace(state=AgentState.FAILED).crash_loop(10 + CRASHES_IN_A_ROW_US)
+
+
+async def test_a_kill_kills_before_it_stops_and_hurries_a_stop(room: Room) -> None:
+    await room.spawn("alice")
+    job = await room.orders.kill("alice", "operator")
+    assert (job.verb, await room.diary.end_of(job)) == (JobVerb.KILL, DONE)
+    ends = [call for call in room.backend.calls if call[0] in ("kill", "stop")]
+    assert ends == [("kill", "alice"), ("stop", "alice")]
+    assert (room.state("alice"), room.record("alice").enabled) == (AgentState.STOPPED, False)
+    await room.order(JobVerb.START, "alice")
+    room.backend.gate.clear()
+    stop = room.orders.order(JobVerb.STOP, "alice")
+    await room.until(lambda: room.state("alice") is AgentState.STOPPING)
+    assert await room.orders.kill("alice", "operator") is stop
+    assert await room.diary.end_of(stop) == DONE
+    assert room.backend.calls[-1] == ("kill", "alice")
+    assert not room.diary.crashes
 
 
 def test_an_agent_that_crashes_on_purpose_does_not_flood_the_operator() -> None:

@@ -114,7 +114,7 @@ async def test_a_spawned_agent_is_an_object(room: Room) -> None:
     shown = interfaces[names.AGENT_INTERFACE]
     assert (shown["Name"], shown["Machine"], shown["State"]) == ("alice", "h-alice", "running")
     assert shown["Image"] == "/srv/small"
-    assert (shown["Enabled"], shown["TurnState"]) == (True, "offline")
+    assert (shown["Enabled"], shown["TurnState"]) == (True, "no-report")
 
 
 async def test_a_job_is_an_object_while_it_runs(room: Room) -> None:

@@ -472,6 +472,17 @@ async def test_what_has_not_come_up_is_killed_before_it_is_stopped(
 
 
 @BOTH
+async def test_a_killed_container_is_not_left_failed(host: Host) -> None:
+    host.manager.change(UNIT, active="active")
+    await host.backend.kill("alice")
+    await host.backend.stop("alice")
+    assert host.manager.calls[0] == ("KillUnit", UNIT, "all", "9")
+    assert host.manager.calls.count(("ResetFailedUnit", UNIT)) == 1
+    await host.backend.stop("alice")
+    assert host.manager.calls.count(("ResetFailedUnit", UNIT)) == 1
+
+
+@BOTH
 async def test_an_endpoint_ends_with_its_container(host: Host) -> None:
     await host.backend.stop_endpoint("alice")
     assert host.manager.calls == [

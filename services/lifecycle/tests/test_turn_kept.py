@@ -75,7 +75,7 @@ async def test_a_container_that_ended_meanwhile_has_no_turn_but_its_context(room
     await room.kill()
     room.backend.come_up("alice")
     await room.open()
-    assert (alice(room).turn_state, alice(room).turn_reason) == ("offline", "")
+    assert (alice(room).turn_state, alice(room).turn_reason) == ("no-report", "")
     assert alice(room).context_tokens == 1138
 
 

@@ -9,6 +9,7 @@ from services.lifecycle.agents.agent import Agent, UnitStatus
 from services.lifecycle.agents.record import Record
 from services.lifecycle.agents.roster import Roster
 from services.lifecycle.agents.start import CRASH, SYSTEM, Start
+from services.lifecycle.agents.turn import now
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.notices.crash import Crash, crash_of
 from services.tasks import Tasks
@@ -104,6 +105,8 @@ class Monitor:
         if crash:
             self._notice_added()
             log.warning(crash.sentence, extra={"HIVE_AGENT": agent.name})
+            if not crash.clean:
+                self._roster.set_crashes(agent.name, record.crashes.another(now()))
             self._roster.observer.agent_crashed(agent, crash)
             if not (crash.clean or crash.gave_up):
                 await self._tell_agent(agent, crash)

@@ -83,4 +83,5 @@ def _awaited(agent: Agent) -> str:
 def _unknown(agent: Agent) -> bool:
     """Return whether the harness has not said what it does since lifecycle has known it."""
     away = agent.turn_state is TurnState.HARNESS_AWAY
-    return agent.turn_state is TurnState.OFFLINE or not (agent.reported or away)
+    never = agent.turn_state in (TurnState.OFFLINE, TurnState.NO_REPORT)
+    return never or not (agent.reported or away)
