@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from contextlib import suppress
 
+from services.dashboard.clients.configurations import Saved
 from services.dashboard.clients.feed import Feed
 from services.dashboard.clients.services import ExplainingCaller, agent_path
 from services.dashboard.state.rows import egress_rule
@@ -107,8 +108,8 @@ class OperatorActions:
                 await self._approvals.allow_tool(found.asker, found.rule, why)
         await (self._broker.answer_freely if own else self._broker.answer)(question, answer)
 
-    async def answer_egress(self, name: str, host: str, port: int, answer: str) -> str:
-        """Answer about a host that was refused to an agent; return a sentence about the outcome.
+    async def answer_egress(self, name: str, host: str, port: int, answer: str) -> Saved:
+        """Answer about a host that was refused to an agent.
 
         Args:
             name: the agent.
@@ -119,13 +120,15 @@ class OperatorActions:
         agent_path(name)
         if answer != "always":
             await self._ledger.decide_egress(name, host, port, EgressDecision(answer))
-            return "Denied." if answer == "deny" else "The next connection is allowed."
+            return Saved(0, "Denied." if answer == "deny" else "The next connection is allowed.")
         rule = egress_rule(host, port)
         why = f"The operator always allows {rule}."
         allowed = await self._approvals.allow_egress(name, rule, why)
         if allowed.job == NO_JOB:
-            return f"Request {allowed.request} allows it, and waits for your approval."
-        return f"Request {allowed.request} allows it, and is deployed now."
+            said = f"Request {allowed.request} allows it, and waits for your approval."
+        else:
+            said = f"Request {allowed.request} allows it, and is deployed now."
+        return Saved(allowed.request, said)
 
     async def cancel_turn(self, name: str, *, requeue: bool) -> str:
         """Interrupt an agent's turn; return a sentence about what was cut off.

@@ -4,15 +4,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from services.dashboard.clients.services import ExplainingCaller, agent_path
+from wire import names
 from wire.clients.broker import BrokerClient
 from wire.clients.ledger import LedgerClient
-from wire.clients.lifecycle import AgentClient, LifecycleClient
+from wire.clients.lifecycle import AgentClient, JobClient, LifecycleClient
+from wire.errors import NotFound
 from wire.records.ledger import BudgetKind, BudgetLimits
 from wire.records.lifecycle import ResourceChanges
 
 VERBS: Final[Mapping[str, Callable[[AgentClient], Awaitable[object]]]] = {
     "start": AgentClient.start,
-    "kill": AgentClient.stop,
+    "stop": AgentClient.stop,
+    "kill": AgentClient.kill,
     "restart": AgentClient.restart,
     "rebuild": AgentClient.rebuild,
     "update": AgentClient.update,
@@ -35,6 +38,13 @@ class AgentControl:
     async def change(self, name: str, verb: str) -> None:
         """Make one of the changes VERBS, or begin to."""
         await VERBS[verb](AgentClient(self._caller, agent_path(name)))
+
+    async def cancel_job(self, number: int) -> None:
+        """Undo a job; its agent becomes what it was."""
+        try:
+            await JobClient(self._caller, names.job_path(number)).cancel()
+        except NotFound as error:
+            raise NotFound(f"Job {number} has ended.") from error
 
     async def unhold(self, name: str) -> None:
         """Deliver an agent's messages again."""

@@ -9,7 +9,14 @@ from wire.bus import Bus
 from wire.clients.lifecycle import JobClient, LifecycleClient
 from wire.errors import NotFound
 from wire.records.codec import decode, updated
-from wire.records.lifecycle import AgentProperties, Crashed, JobNew, JobOutput, JobRemoved
+from wire.records.lifecycle import (
+    AgentProperties,
+    Crashed,
+    JobNew,
+    JobOutput,
+    JobRemoved,
+    JobState,
+)
 from wire.signals import Signal
 
 
@@ -59,6 +66,8 @@ class LifecycleFeed(Feed):
 
     def _apply_job(self, signal: Signal) -> None:
         match signal.member, signal.args:
+            case "PropertiesChanged", [names.JOB_INTERFACE, {"State": str(state)}, _]:
+                self.state.put_job_state(signal.path, JobState(state))
             case "Output", values:
                 self.state.add_output(signal.path, decode(JobOutput, values).lines)
             case "JobNew", values:

@@ -1,4 +1,4 @@
-"""The paths by which the operator changes an agent: its container, its limits and its budget."""
+"""The paths by which the operator changes an agent: its container, jobs, limits and budget."""
 
 from aiohttp import web
 
@@ -21,6 +21,7 @@ class ControlHandlers:
         return [
             web.post(f"{agent}/{{verb:{'|'.join(VERBS)}}}", self.change),
             web.post(f"{agent}/unhold", self.unhold),
+            web.post(r"/api/jobs/{id:\d{1,9}}/cancel", self.cancel_job),
             web.post(f"{agent}/destroy", self.destroy),
             web.post(f"{agent}/limits", self.set_limits),
             web.post(f"{agent}/budget", self.set_budget),
@@ -29,6 +30,11 @@ class ControlHandlers:
     async def change(self, request: web.Request) -> web.Response:
         """Change an agent, or begin to."""
         await self._control.change(_name(request), request.match_info["verb"])
+        return web.json_response({})
+
+    async def cancel_job(self, request: web.Request) -> web.Response:
+        """Cancel a job on an agent."""
+        await self._control.cancel_job(int(request.match_info["id"]))
         return web.json_response({})
 
     async def unhold(self, request: web.Request) -> web.Response:

@@ -283,10 +283,10 @@ class Handlers:
     async def answer_egress(self, request: web.Request) -> web.Response:
         """Answer about a host that was refused to an agent."""
         body = await bodies.read(request, bodies.EgressAnswer)
-        said = await self._actions.answer_egress(
+        saved = await self._actions.answer_egress(
             request.match_info["name"], body.host, body.port, body.answer
         )
-        return web.json_response({"said": said})
+        return web.json_response(saved._asdict())
 
     async def preview(self, request: web.Request) -> web.Response:
         """Answer with an address that shows a port of an agent, once, within a minute."""

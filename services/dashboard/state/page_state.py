@@ -46,6 +46,7 @@ from wire.records.lifecycle import (
     JobNew,
     JobProperties,
     JobRemoved,
+    JobState,
     Usage,
 )
 from wire.text.escaping import prose
@@ -147,14 +148,22 @@ class PageState:
 
     def replace_jobs(self, jobs: Mapping[str, JobProperties]) -> None:
         """Replace all jobs, by job path."""
-        rows = {path: job_row(job.agent, job.verb) for path, job in jobs.items()}
+        rows = {path: job_row(job.id, job.agent, job.verb, job.state) for path, job in jobs.items()}
         self._tables.replace(Table.JOBS, rows)
         for path in self._output.keys() - jobs.keys():
             self._drop_output(path)
 
     def add_job(self, job: JobNew) -> None:
         """Add a job that was accepted."""
-        self._tables.update(Table.JOBS, put={job.job: job_row(job.agent, job.verb)})
+        row = job_row(job.id, job.agent, job.verb, JobState.WAITING)
+        self._tables.update(Table.JOBS, put={job.job: row})
+
+    def put_job_state(self, path: str, state: JobState) -> None:
+        """Note the state of a job that has not ended."""
+        if row := self._tables.rows(Table.JOBS).get(path):
+            may_cancel = row["may_cancel"] and state is not JobState.CANCELLING
+            new: Row = {**row, "state": state, "may_cancel": may_cancel}
+            self._tables.update(Table.JOBS, put={path: new})
 
     def remove_job(self, job: JobRemoved) -> None:
         """Remove a job that ended."""

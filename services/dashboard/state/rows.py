@@ -14,7 +14,14 @@ from wire.records.broker import (
     Reminder,
 )
 from wire.records.ledger import Budget, Egress, ProviderLimit, Request, UsageSum
-from wire.records.lifecycle import AgentProperties, LogEntry, Resources, Usage
+from wire.records.lifecycle import (
+    AgentProperties,
+    JobState,
+    JobVerb,
+    LogEntry,
+    Resources,
+    Usage,
+)
 from wire.text.escaping import literal
 
 
@@ -45,6 +52,8 @@ def agent_row(agent: AgentProperties) -> Row:
         "port": agent.port,
         "port_shared_with": list(agent.port_shared_with),
         "deployed_commit": agent.deployed_commit,
+        "crashes": agent.crashes,
+        "last_crash": agent.last_crash,
     }
 
 
@@ -107,9 +116,10 @@ def egress_rule(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def job_row(agent: str, verb: str) -> Row:
-    """Return the row of a job."""
-    return {"agent": agent, "verb": verb}
+def job_row(number: int, agent: str, verb: JobVerb, state: JobState) -> Row:
+    """Return the row of a job. A purge has no way back from its first step on."""
+    may_cancel = verb is not JobVerb.PURGE and state is not JobState.CANCELLING
+    return {"id": number, "agent": agent, "verb": verb, "state": state, "may_cancel": may_cancel}
 
 
 def approval_row(approval: Approval) -> Row:

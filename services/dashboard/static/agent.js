@@ -3,7 +3,7 @@
 // messages) when it opens and when the agent changes.
 
 import { get, post } from "./api.js";
-import { ActionErrors, makeButtons, putState, putTurn, updateButtons } from "./agent_controls.js";
+import { makeButtons, putState, putTurn, updateButtons } from "./agent_controls.js";
 import { el, keyed, setText, showError } from "./dom.js";
 import { putFacts } from "./agent_facts.js";
 import { Now } from "./agent_now.js";
@@ -97,9 +97,9 @@ const mirror = openMirror(changed, {
 });
 const prompt = new Prompt(name, () => tail.clear());
 const now = new Now(name, section("agent"), (command) => prompt.run(command));
-const login = new LoginFlow(name, section("agent"));
-const errors = new ActionErrors(errorOf("agent"));
-const buttons = makeButtons(name, errors, mirror, () => ({ agent: shown, job: jobOf(name) }));
+const login = new LoginFlow(name, section("agent").querySelector("[data-command=login]"));
+section("agent").querySelector(".why").after(login.box);
+const buttons = makeButtons(name, errorOf("agent"), mirror, () => ({ agent: shown, job: jobOf(name) }));
 const items = new MessageItems(errorOf("messages"));
 const flow = section("messages").querySelector(".flow");
 const scroller = section("messages").querySelector(".scroller");
@@ -206,7 +206,6 @@ const loadAll = () => load(...Object.keys(parts).filter((part) => part !== "todo
 function renderAgent(agent) {
   const job = jobOf(name);
   const here = section("agent");
-  errors.update(name, agent, job);
   const gone = here.querySelector(".gone");
   showError(gone, agent ? "" : `There is no agent ${name}.`);
   here.querySelector(".now").hidden = !agent;
@@ -216,6 +215,7 @@ function renderAgent(agent) {
   putTurn(here.querySelector(".turn"), agent);
   updateButtons(buttons, agent, job);
   login.update(agent);
+  prompt.update(agent);
   putFacts(section("facts"), agent);
   putPreviews(agent.network?.ports ?? [], agent.port);
   if (agent.model) prompt.models.add(agent.model);

@@ -1,7 +1,7 @@
 // What the operator can do to an agent, for menus and buttons: which actions apply now, those that ask
 // first, and those that need values.
 
-import { post } from "./api.js";
+import { decide, post } from "./api.js";
 import { budgetsOf } from "./budgets.js";
 import { ask, askFor } from "./confirm.js";
 import { bytes } from "./text.js";
@@ -21,7 +21,8 @@ export const isWorking = (agent) => WORKING.has(agent.turn_state);
 /** Lifecycle's changes, with the names of their buttons. */
 export const VERBS = [
   { verb: "start", label: "Start", fits: isStill },
-  { verb: "kill", label: "Stop", fits: (agent) => isUp(agent) || agent.state === "sleeping" },
+  { verb: "stop", label: "Stop", fits: (agent) => isUp(agent) || agent.state === "sleeping" },
+  { verb: "kill", label: "Kill…", fits: (agent) => isUp(agent) || agent.state === "stopping" },
   { verb: "restart", label: "Restart", fits: isUp },
   { verb: "rebuild", label: "Rebuild", fits: () => true },
   { verb: "update", label: "Update", fits: () => true },
@@ -29,26 +30,41 @@ export const VERBS = [
   { verb: "resume", label: "Resume", fits: ({ state }) => state === "paused" },
 ];
 
+/** Return whether a change may be ordered beside a job: a kill hurries a stop. */
+export const mayFollow = ({ verb }, job) => !job || (verb === "kill" && job.verb === "stop" && job.state === "running");
+
 const LOSSES = {
-  kill: ["Stop", "Its turn ends here, and it stays stopped until you start it."],
+  stop: ["Stop", "Its turn ends here, and it stays stopped until you start it."],
+  kill: ["Kill", "All its processes end at once, and what they have not written yet is lost. It stays stopped until you start it."],
   restart: ["Restart", "Its turn is cut off."],
   rebuild: ["Rebuild", "If something needs a repair, its turn may be cut off."],
 };
 
 const path = (name) => `/api/agents/${encodeURIComponent(name)}`;
 
-/** Change an agent. A change that ends a turn, and the end of the manager, ask first; return whether it was done. */
+/**
+ * Change an agent. A change that ends a turn, the end of the manager, and each kill ask first; to kill a working
+ * agent, its name is typed. Return whether it was done.
+ */
 export async function change(agent, verb) {
   const [word, sentence] = LOSSES[verb] ?? [];
   const reasons = [];
-  if (isWorking(agent)) reasons.push(`${agent.name} is working (${agent.turn_state}).`, sentence);
-  if (agent.name === "manager" && verb === "kill") reasons.push("Without the manager, nobody leads the other agents.");
+  const isAtWork = isWorking(agent);
+  if (isAtWork) reasons.push(`${agent.name} is working (${agent.turn_state}).`);
+  if (isAtWork || verb === "kill") reasons.push(sentence);
+  if (agent.name === "manager" && ["stop", "kill"].includes(verb))
+    reasons.push("Without the manager, nobody leads the other agents.");
   if (word && reasons.length > 0) {
-    if (!(await ask(`${word} ${agent.name}?`, reasons.join(" "), { verb: `${word} ${agent.name}` }))) return false;
+    const typed = isAtWork && verb === "kill" ? agent.name : "";
+    const options = { verb: `${word} ${agent.name}`, typed };
+    if (!(await ask(`${word} ${agent.name}?`, reasons.join(" "), options))) return false;
   }
   await post(`${path(agent.name)}/${verb}`);
   return true;
 }
+
+/** Undo a job; its agent becomes what it was. */
+export const cancelJob = ({ id }) => decide(`/api/jobs/${id}/cancel`);
 
 /** Let an agent's messages be delivered again. */
 export const unhold = ({ name }) => post(`${path(name)}/unhold`);
@@ -154,24 +170,28 @@ function tokensOf(typed) {
 /**
  * Return the groups of a menu with all that applies to an agent now.
  * @param run called with an action, which it carries out and whose error it shows
- * @param writeTo called with a name to write to; without it, there is no such item
+ * @param options `writeTo`: called with a name to write to, without it there is no such item; `watch`: whether
+ *   there is a link to the agent's page; `without`: verbs that have buttons beside the menu
  */
-export function actionsOf(mirror, agent, job, run, { writeTo, watch = true } = {}) {
+export function actionsOf(mirror, agent, job, run, { writeTo, watch = true, without = new Set() } = {}) {
   const { name } = agent;
   const act = (label, action, more = {}) => ({ label, run: () => run(action), ...more });
   const first = [];
-  if (writeTo) first.push({ label: `Write to ${name}`, verb: "write", run: () => writeTo(name) });
-  if (watch) first.push({ label: "Watch", verb: "watch", href: `/agents/${name}` });
+  const exists = name in mirror.tables.agents; // it may be about to be created
+  if (writeTo && exists) first.push({ label: `Write to ${name}`, verb: "write", run: () => writeTo(name) });
+  if (watch && exists) first.push({ label: "Watch", verb: "watch", href: `/agents/${name}` });
   if (CANCELLABLE.has(agent.turn_state)) first.push(act("Cancel turn", () => cancelTurn(agent), { verb: "cancel" }));
   if (agent.turn_state === "held") first.push(act("Unhold", () => unhold(agent), { verb: "unhold" }));
-  const verbs = job ? [] : VERBS.filter(({ fits }) => fits(agent));
+  if (job?.may_cancel && !without.has("cancel-job"))
+    first.push(act(`Cancel the ${job.verb}`, () => cancelJob(job), { verb: "cancel-job" }));
+  const verbs = VERBS.filter((one) => one.fits(agent) && mayFollow(one, job) && !without.has(one.verb));
   return [
     first,
-    verbs.map(({ verb, label }) => act(label, () => change(agent, verb), { verb })),
+    verbs.map(({ verb, label }) => act(label, () => change(agent, verb), { verb, bad: verb === "kill" })),
     [
       act("Limits…", () => setLimits(agent), { verb: "limits" }),
       act("Budget…", () => setBudget(mirror, agent), { verb: "budget" }),
-    ],
+    ].filter(() => exists),
     job
       ? []
       : [

@@ -1,13 +1,14 @@
 // The states and the buttons of an agent, on the main page and on its own page.
 
-import { actionsOf, change, VERBS } from "./agent_actions.js";
+import { actionsOf, cancelJob, change, mayFollow, VERBS } from "./agent_actions.js";
 import { turnOf, turnWords } from "./agent_order.js";
-import { el, setText, showError } from "./dom.js";
+import { attempt } from "./card_errors.js";
+import { el, setText } from "./dom.js";
 import { openMenu } from "./menu.js";
 import { putTime, textOf } from "./text.js";
 
 /** The verbs that have a button on the agent's own page; the menu has all of them. */
-const BUTTONS = new Set(["start", "kill", "restart", "resume"]);
+const BUTTONS = new Set(["start", "stop", "restart", "resume"]);
 /** Those that are shown only where they apply. */
 const RARE = new Set(["resume"]);
 const DOING = {
@@ -16,6 +17,7 @@ const DOING = {
   purge: "being deleted",
   start: "starting",
   stop: "stopping",
+  kill: "being killed",
   restart: "restarting",
   rebuild: "being rebuilt",
   update: "being updated",
@@ -24,51 +26,26 @@ const DOING = {
 };
 
 /** Return the words for the job that changes an agent. */
-export const doing = (job) => DOING[job.verb] ?? job.verb;
+export const doing = (job) => (job.state === "cancelling" ? `${job.verb} is being cancelled` : (DOING[job.verb] ?? job.verb));
 
-/**
- * The errors of actions on agents. Each is about the agent as it was: when the agent changes, its error goes.
- */
-export class ActionErrors {
-  #line;
-  #of = new Map(); // the agents whose actions failed, with their states at that time
-
-  /** @param line the line that shows the last error */
-  constructor(line) {
-    this.#line = line;
-  }
-
-  /** Carry out an action, and show its error. */
-  async run(agent, action) {
-    this.#clear();
-    try {
-      await action();
-    } catch (failure) {
-      this.#of = new Map([[agent.name, stateOf(agent)]]);
-      showError(this.#line, failure.message);
-    }
-  }
-
-  /** Note the present state of an agent; undefined: there is none any more. */
-  update(name, agent, job) {
-    const before = this.#of.get(name);
-    if (before !== undefined && (job || before !== stateOf(agent))) this.#clear();
-  }
-
-  #clear() {
-    this.#of.clear();
-    showError(this.#line);
-  }
-}
-
-const stateOf = (agent) => (agent ? `${agent.state} ${agent.since} ${agent.turn_state} ${agent.turn_since}` : "");
+/** Carry out an action on an agent, and show its error in a line until the agent changes, or has a job. */
+export const runOn = (line, { name }, action) =>
+  attempt(
+    line,
+    ({ tables }) => {
+      const { state, since, turn_state: turn, turn_since: changed } = tables.agents[name] ?? {};
+      const jobs = Object.entries(tables.jobs).filter(([, job]) => job.agent === name);
+      return JSON.stringify([state, since, turn, changed, jobs, tables.services.lifecycle?.available]);
+    },
+    action,
+  );
 
 /**
  * Make the buttons of the agent's own page.
- * @param errors an ActionErrors
+ * @param error the line that shows errors
  * @param current returns the agent's row, and its job if it has one
  */
-export function makeButtons(name, errors, mirror, current) {
+export function makeButtons(name, error, mirror, current) {
   const buttons = VERBS.filter(({ verb }) => BUTTONS.has(verb)).map(({ verb, label }) => {
     const button = el("button", { type: "button", data: { verb, needs: "operator" } }, label);
     button.setAttribute("aria-label", `${label} ${name}`);
@@ -77,18 +54,24 @@ export function makeButtons(name, errors, mirror, current) {
       if (!agent) return;
       button.disabled = true;
       let begun = false;
-      await errors.run(agent, async () => (begun = await change(agent, verb)));
+      await runOn(error, agent, async () => (begun = await change(agent, verb)));
       if (!begun) updateButtons(buttons, current().agent ?? agent, current().job);
     });
     return button;
   });
-  const more = makeMenuButton(name, errors, mirror, current, { watch: false });
+  const cancel = el("button", { type: "button", hidden: true, data: { verb: "cancel-job", needs: "operator" } });
+  cancel.addEventListener("click", () => {
+    const { agent = { name }, job } = current();
+    if (job) runOn(error, agent, () => cancelJob(job));
+  });
+  const without = new Set([...BUTTONS, "cancel-job"]);
+  const more = makeMenuButton(name, error, mirror, current, { watch: false, without });
   setText(more, "More…");
-  return [...buttons, more];
+  return [cancel, ...buttons, more];
 }
 
 /** Make a button that opens the menu of all actions on an agent; `options` are those of `actionsOf`. */
-export function makeMenuButton(name, errors, mirror, current, options) {
+export function makeMenuButton(name, error, mirror, current, options) {
   const button = el("button", { type: "button", className: "menu-of", data: { needs: "operator" } }, "⋯");
   button.setAttribute("aria-label", `More… actions on ${name}`);
   button.setAttribute("aria-haspopup", "menu");
@@ -96,7 +79,7 @@ export function makeMenuButton(name, errors, mirror, current, options) {
   button.addEventListener("click", () => {
     const { agent, job } = current();
     if (!agent) return;
-    const run = (action) => errors.run(agent, action);
+    const run = (action) => runOn(error, agent, action);
     openMenu(button, name, actionsOf(mirror, agent, job, run, options));
   });
   return button;
@@ -105,9 +88,13 @@ export function makeMenuButton(name, errors, mirror, current, options) {
 /** Disable the buttons that do not apply now; `job` is the agent's running job, if any. */
 export function updateButtons(buttons, agent, job) {
   for (const button of buttons) {
+    if (button.dataset.verb === "cancel-job") {
+      button.hidden = !job?.may_cancel;
+      setText(button, job ? `Cancel the ${job.verb}` : "");
+    }
     const found = VERBS.find(({ verb }) => verb === button.dataset.verb);
     if (!found) continue;
-    button.disabled = Boolean(job) || !found.fits(agent);
+    button.disabled = !mayFollow(found, job) || !found.fits(agent);
     if (RARE.has(found.verb)) button.hidden = button.disabled;
   }
 }

@@ -1,12 +1,9 @@
 // The states of agents: in words, in which order agents are shown, and which of them need the operator.
 
-/**
- * Return the turn state to show. Until the harness of a running container reports for the first time,
- * lifecycle's own word for it is that of a container that does not run.
- */
-export const turnOf = ({ state, turn_state: turn = "offline" }) =>
-  turn === "offline" && (state === "running" || state === "paused") ? "no-report" : turn;
+/** Return the turn state of an agent; one that is being created has none yet. */
+export const turnOf = ({ turn_state: turn = "offline" }) => turn;
 
+// The words of hivectl, too.
 const WORDS = { "no-report": "no report yet" };
 
 /** Return a turn state in words. */
@@ -20,13 +17,13 @@ export function byName(a, b) {
   return a.name < b.name ? -1 : 1;
 }
 
-/** The crashes after which an agent is said to crash again and again. */
-const LOOP = 3;
+// The numbers of wire/records/lifecycle.py; a test compares them.
+const CRASH_LOOP = 3;
+const IN_A_ROW_US = 600_000_000;
 
-/** Return the notice about the crashes of an agent, if it has crashed again and again. */
-export function crashLoop(mirror, name) {
-  const notice = mirror.tables.notices?.[`crash ${name}`];
-  return notice && notice.times >= LOOP ? notice : null;
+/** Return whether lifecycle has seen the container of an agent crash again and again. */
+export function crashLoop({ state, crashes = 0, last_crash: last = 0 }) {
+  return crashes >= CRASH_LOOP && (state === "failed" || Date.now() * 1000 - last < IN_A_ROW_US);
 }
 
 /** The reasons for which an agent waits for the operator, the worst first. */
@@ -53,10 +50,9 @@ const STILL = { sleeping: "asleep", stopped: "stopped" };
 export const GROUPS = ["in trouble", "busy", "held back", "idle", "asleep", "stopped"];
 
 /** Return the group of an agent. */
-export function groupOf(mirror, agent, job) {
+export function groupOf(agent, job) {
   const turn = turnOf(agent);
-  if (agent.state === "failed" || ["error", "needs-login"].includes(turn) || crashLoop(mirror, agent.name))
-    return "in trouble";
+  if (agent.state === "failed" || ["error", "needs-login"].includes(turn) || crashLoop(agent)) return "in trouble";
   if (job || BUSY.has(turn) || agent.state === "starting" || agent.state === "stopping") return "busy";
   if (agent.state === "paused" || turn === "held" || turn === "harness-away") return "held back";
   return STILL[agent.state] ?? "idle";

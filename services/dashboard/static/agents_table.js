@@ -1,7 +1,7 @@
 // The agents: a row each, with what an operator must know about them at a glance, and a menu of actions.
 // The rows can be filtered, sorted and grouped; this browser keeps how.
 
-import { ActionErrors, doing, makeMenuButton } from "./agent_controls.js";
+import { doing, makeMenuButton } from "./agent_controls.js";
 import { byName, crashLoop, groupOf, GROUPS, turnOf, turnWords } from "./agent_order.js";
 import { makeBudget, renderHiveBudgets, tightest, updateShortBudget } from "./budgets.js";
 import { el, keyed, setText } from "./dom.js";
@@ -25,7 +25,7 @@ const filter = document.getElementById("agents-filter");
 const sort = document.getElementById("agents-sort");
 const group = document.getElementById("agents-group");
 
-const errors = new ActionErrors(section.querySelector(":scope > .error"));
+const error = section.querySelector(":scope > .error");
 
 const last = (list) => list?.at(-1) ?? 0;
 const byNumber = (number) => (a, b) => number(b) - number(a) || byName(a.agent, b.agent);
@@ -71,24 +71,23 @@ export function renderAgents(mirror, writeTo) {
   const facts = agents.map((agent) => ({
     agent,
     job: jobs.get(agent.name),
-    group: groupOf(mirror, agent, jobs.get(agent.name)),
+    group: groupOf(agent, jobs.get(agent.name)),
     cost: costOf(costs[agent.name], services),
     budget: tightest(mirror, agent.name),
     queue: Object.values(queues?.[agent.name] ?? {}).reduce((sum, count) => sum + count, 0),
     sample: samples?.[agent.name],
-    loop: crashLoop(mirror, agent.name),
+    loop: crashLoop(agent),
   }));
-  for (const { agent, job } of facts) errors.update(agent.name, agent, job);
   const shown = facts.filter(fits);
   table.hidden = agents.length === 0;
   section.querySelector(".tools").hidden = agents.length === 0;
   empty.hidden = agents.length > 0 || services.lifecycle?.available !== true;
   sum(facts, shown);
   for (const node of ages.keys()) if (!node.isConnected) ages.delete(node);
-  const current = (name) => () => ({
-    agent: mirror.tables.agents[name],
-    job: mirror.rows("jobs").find((job) => job.agent === name),
-  });
+  const current = (name) => () => {
+    const job = mirror.rows("jobs").find((one) => one.agent === name);
+    return { agent: mirror.tables.agents[name] ?? (job && { name, state: "stopped" }), job };
+  };
   keyed(
     table.tBodies[0],
     grouped(inOrder(shown)),
@@ -204,7 +203,7 @@ function makeRow(name, mirror, current, writeTo) {
     cell("mem", makeLine("memory")),
     cell("queue number"),
     cell("commit"),
-    cell("actions", makeMenuButton(name, errors, mirror, current, { writeTo })),
+    cell("actions", makeMenuButton(name, error, mirror, current, { writeTo })),
   );
 }
 
@@ -258,7 +257,7 @@ function putNow(node, agent, job) {
 function chipsOf(agent, loop) {
   const chips = [];
   if (agent.state === "running" && turnOf(agent) === "needs-login") chips.push(["login", "It needs a login.", true]);
-  if (loop) chips.push(["crash loop", `${loop.times} crashes.`, true]);
+  if (loop) chips.push(["crash loop", `${agent.crashes} crashes, the last at ${moment(agent.last_crash)}.`, true]);
   if (agent.network?.mode === "host" && !agent.network.filtered && agent.network.deny?.length)
     chips.push(["unfiltered", "This host cannot filter its network: it reaches everything.", true]);
   if (agent.port_shared_with?.length)
@@ -274,7 +273,7 @@ function putDoing(row, agent, loop) {
     row.querySelector(".chips"),
     chips,
     ([word]) => word,
-    ([word]) => el("span", { className: "chip" }, word),
+    ([word]) => el("span", { className: "chip", data: { word } }, word),
     (node, [, sentence, bad]) => {
       node.title = sentence;
       node.classList.toggle("bad", bad);
@@ -322,9 +321,16 @@ function tick() {
   for (const [node, since] of ages) setText(node, age(since));
 }
 
+/** Show the next ages; a crash loop ends when there was no crash for a while. */
+function pass() {
+  if (document.hidden) return;
+  if (table.querySelector(".chip[data-word='crash loop']")) render();
+  else tick();
+}
+
 // Nothing is asked of anybody: the ages that are shown grow by themselves.
-setInterval(() => document.hidden || tick(), TICK_MS);
-document.addEventListener("visibilitychange", () => document.hidden || tick());
+setInterval(pass, TICK_MS);
+document.addEventListener("visibilitychange", pass);
 
 const known = recall(KEY) ?? {};
 filter.value = known.filter ?? "";

@@ -1,9 +1,11 @@
 // The requests for approval: open ones with buttons, those that are being carried out with their log, and
 // those that were decided.
 
+import { cancelJob } from "./agent_actions.js";
 import { decide, get } from "./api.js";
+import { attempt, stateOfRow } from "./card_errors.js";
 import { makeChange } from "./diff.js";
-import { el, keyed, setText, showError } from "./dom.js";
+import { el, keyed, setText } from "./dom.js";
 import { keepDraft, keepTyped } from "./drafts.js";
 import { makeEnterHint, sendOnEnter } from "./enter.js";
 import { moment, putText, putTime } from "./text.js";
@@ -73,7 +75,8 @@ export function makePending(approval, error, { open = false } = {}) {
   };
   approve.addEventListener("click", () => yes({}));
   now.addEventListener("click", () => yes({ now: true }));
-  if (isOwn) deny.addEventListener("click", () => act(`/api/approvals/${approval.id}/withdraw`, {}, buttons, error));
+  if (isOwn)
+    deny.addEventListener("click", () => act(`/api/approvals/${approval.id}/withdraw`, {}, buttons, error, stateOf(approval)));
   else {
     deny.addEventListener("click", () => {
       denial.hidden = !denial.hidden;
@@ -124,22 +127,18 @@ function makeDenial(approval, opener, error) {
   return form;
 }
 
-/** Decide about a request; return whether that was accepted. */
-const settle = ({ id, commit }, verb, body, buttons, error) =>
-  act(`/api/approvals/${id}/${verb}`, { ...body, commit }, buttons, error);
+const stateOf = ({ id }) => stateOfRow("approvals", "approvals", id);
 
-async function act(path, body, buttons, error) {
-  showError(error);
+/** Decide about a request; return whether that was accepted. */
+const settle = (approval, verb, body, buttons, error) =>
+  act(`/api/approvals/${approval.id}/${verb}`, { ...body, commit: approval.commit }, buttons, error, stateOf(approval));
+
+/** Act on a request; return the answer, or null. */
+async function act(path, body, buttons, error, about) {
   for (const button of buttons) button.disabled = true;
-  try {
-    await decide(path, body);
-    return true;
-  } catch (failure) {
-    // Somebody else may have decided meanwhile, so that the card is gone: the line stays.
-    showError(error, failure.message);
-    for (const button of buttons) button.disabled = false;
-    return false;
-  }
+  const answer = await attempt(error, about, () => decide(path, body));
+  if (answer === null) for (const button of buttons) button.disabled = false;
+  return answer;
 }
 
 function makeWorking(approval, error) {
@@ -148,8 +147,16 @@ function makeWorking(approval, error) {
   now.title = "Does not wait for the end of the agent's turn";
   now.setAttribute("aria-label", `Deploy now: ${approval.agent}`);
   now.addEventListener("click", async () => {
-    await act(`/api/approvals/${approval.id}/approve`, { commit: approval.commit, now: true }, [now], error);
+    await settle(approval, "approve", { now: true }, [now], error);
     now.disabled = false;
+  });
+  const cancel = el("button", { type: "button", className: "cancel-job", hidden: true, data: { needs: "operator" } }, "Cancel");
+  cancel.setAttribute("aria-label", `Cancel the ${VERBS[approval.kind]} of ${approval.agent}`);
+  cancel.addEventListener("click", async () => {
+    cancel.disabled = true;
+    const id = Number(cancel.dataset.job);
+    await attempt(error, stateOf(approval), () => cancelJob({ id }));
+    cancel.disabled = false;
   });
   const log = el("pre", { tabIndex: 0 });
   log.setAttribute("role", "log");
@@ -166,6 +173,7 @@ function makeWorking(approval, error) {
       el("strong", {}, approval.agent),
       el("time"),
       now,
+      cancel,
     ),
     el("details", { className: "log", open: true, hidden: true }, el("summary", {}, "Log"), log),
     approval.commit ? makeChange(approval) : "",
@@ -178,6 +186,10 @@ function updateWorking(node, approval, mirror) {
   putTime(node.querySelector("time"), approval.resolved, `since ${moment(approval.resolved)}`);
   const verb = VERBS[approval.kind];
   const job = Object.entries(mirror.tables.jobs).find(([, one]) => one.agent === approval.agent && one.verb === verb);
+  const cancel = node.querySelector(".cancel-job");
+  cancel.hidden = !job?.[1].may_cancel;
+  cancel.dataset.job = job?.[1].id ?? "";
+  if (job?.[1].state === "cancelling") setText(node.querySelector(".badge"), "being cancelled");
   const lines = job ? mirror.rows("output").filter((line) => line.job === job[0]) : [];
   lines.sort((a, b) => a.n - b.n);
   const log = node.querySelector(".log pre");
@@ -231,10 +243,15 @@ function updateSettled(node, approval, mirror) {
 
 /**
  * Request that an agent goes back to a deploy. That is a request like any other: its change is shown with it.
- * @returns whether it was requested
+ * @returns the number of the request, or null
  */
 export async function goBack(agent, number, button, error) {
-  return act(`/api/agents/${agent}/revert`, { to: number }, [button], error);
+  // Whatever is in the way is another request of the agent, or the configuration that it has.
+  const inTheWay = (mirror) => {
+    const requests = mirror.rows("approvals").filter((one) => one.agent === agent);
+    return JSON.stringify([requests, mirror.tables.agents[agent]?.deployed_commit, mirror.tables.services.approvals]);
+  };
+  return (await act(`/api/agents/${agent}/revert`, { to: number }, [button], error, inTheWay))?.request ?? null;
 }
 
 /** Requests that were decided, fetched in pages. */

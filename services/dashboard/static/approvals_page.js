@@ -8,7 +8,7 @@ import { keepDraft, recallDraft } from "./drafts.js";
 import { renderRefused } from "./egress.js";
 import { guardPresses } from "./press_guard.js";
 import { OlderRequests, renderApprovals } from "./approvals.js";
-import { putText } from "./text.js";
+import { RequestNotice } from "./request_notice.js";
 
 const section = document.getElementById("approvals");
 const error = section.querySelector(":scope > .error");
@@ -22,6 +22,7 @@ const mirror = openMirror(changed);
 function changed(tables) {
   const any = (...names) => names.some((name) => tables.has(name));
   if (any("approvals", "jobs", "output", "agents", "services")) render();
+  notice.update(mirror);
   if (any("egress", "services")) {
     const refused = document.getElementById("refused");
     const isAway = mirror.tables.services.ledger?.available === false;
@@ -61,6 +62,7 @@ const submit = form.querySelector("[type=submit]");
 const failed = form.querySelector(".failed");
 const said = form.querySelector(".said");
 const text = form.querySelector("textarea");
+const notice = new RequestNotice(said, failed);
 const config = new Checked(text, form.querySelector(".complaint"), () => "agent.toml");
 const DRAFT = "spawn";
 
@@ -89,14 +91,14 @@ form.querySelector(".template").addEventListener("click", async () => {
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   showError(failed);
-  said.hidden = true;
+  notice.end();
   submit.disabled = true;
   const { name, reason } = form.elements;
   const wanted = { name: name.value.trim(), reason: reason.value.trim() };
   try {
     const answer = await post("/api/spawn", text.value.trim() ? { ...wanted, config: text.value } : wanted);
-    putText(said, answer.said);
-    said.hidden = false;
+    notice.say(answer.said, answer.request);
+    notice.update(mirror); // it may be over already
     form.reset();
     config.value = "";
     keepDraft(DRAFT, null);

@@ -2,6 +2,7 @@
 // answer, notices, and the logout.
 
 import { post } from "./api.js";
+import { endErrors, followErrors } from "./card_errors.js";
 import { el, keyed, setSentence, setText } from "./dom.js";
 import { lead } from "./lead.js";
 import { offerPalette } from "./palette.js";
@@ -50,6 +51,7 @@ export function openMirror(changed, options = {}) {
   const mirror = new Mirror(
     (tables) => {
       main.setAttribute("aria-busy", "false");
+      endErrors();
       notifier.update(mirror);
       if (tables.has("services")) renderServices(mirror);
       const [table] = tables;
@@ -68,6 +70,7 @@ export function openMirror(changed, options = {}) {
     },
     options,
   );
+  followErrors(mirror);
   reconnect.addEventListener("click", () => mirror.connect());
   offerPalette(mirror);
   return mirror;

@@ -7,6 +7,7 @@ import { ask } from "./confirm.js";
 import { el, keyed, setSentence, setText, showError } from "./dom.js";
 import { keepDraft, recallDraft } from "./drafts.js";
 import { sends } from "./enter.js";
+import { delay } from "./recipients.js";
 import { plural } from "./text.js";
 
 const form = document.getElementById("compose");
@@ -23,13 +24,6 @@ const send = form.querySelector("[type=submit]");
 const MANAGER = "manager";
 const EVERYBODY = "*";
 const DRAFT = "compose";
-
-/** Why a message to an agent in a state of its container is not read now. */
-const UNREAD = {
-  stopped: "is stopped: it reads the message when it has been started.",
-  failed: "has failed: it reads the message when it has been started again.",
-  paused: "is paused: it reads the message when it goes on.",
-};
 
 /** Return the recipient and the body of a text; `other` is the recipient of a text without a name. */
 export function parse(value, other = MANAGER) {
@@ -119,9 +113,10 @@ export class Compose {
     const isKnown = agent || to === EVERYBODY || this.#matching().length > 0 || Object.keys(agents).length === 0;
     let sentence = "";
     if (!isKnown) sentence = to === MANAGER ? "There is no manager yet: name an agent, with @name." : `There is no agent ${to}.`;
-    else if (agent && UNREAD[agent.state]) sentence = `${to} ${UNREAD[agent.state]}`;
-    else if (agent?.turn_state === "held")
-      sentence = `${to} is held: it reads the message when the hold ends.`;
+    else if (agent) {
+      const { is, then, isHeld } = delay(agent) ?? {};
+      if (isHeld) sentence = `${to} ${is}: it ${then}.`;
+    }
     warning.hidden = sentence === "" || !text.value.trim();
     setSentence(warning.firstElementChild, sentence);
     start.hidden = !["stopped", "failed"].includes(agent?.state);

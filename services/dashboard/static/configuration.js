@@ -11,6 +11,7 @@ import { showDiff } from "./diff.js";
 import { el, setSentence, setText, showError } from "./dom.js";
 import { keepDraft, recallDraft } from "./drafts.js";
 import { guardPresses } from "./press_guard.js";
+import { RequestNotice } from "./request_notice.js";
 import { may } from "./session.js";
 import { putText, putTime } from "./text.js";
 
@@ -39,6 +40,7 @@ let against = ""; // the commit with which the shown change compares the draft
 let shown = 0; // the newest deployed request when the file was fetched last
 let load = 0; // the number of the current load; the answer to an older one is not used
 
+const notice = new RequestNotice(said, failed);
 const checked = new Checked(box, find(".complaint"), () => path);
 const list = new DeployList(document.getElementById("deploys"), () => mirror);
 list.agent = name;
@@ -53,6 +55,7 @@ function changed(tables) {
   if (tables.has("approvals")) list.load();
   else if (tables.has("agents")) list.render();
   if (tables.has("approvals")) renderReplaced();
+  notice.update(mirror);
 }
 
 // The request that was deployed last, as far as the mirror knows it.
@@ -152,7 +155,7 @@ function forgetReview() {
 }
 
 find(".edit").addEventListener("click", () => {
-  said.hidden = true;
+  notice.end();
   showError(failed);
   const { text, commit } = file;
   edit({ path, text, reason: "", begun: plain(text), base: commit, at: Date.now() * 1000 });
@@ -224,10 +227,10 @@ async function save(now) {
   const answer = await attempt(() => post(`${api}/configuration`, body));
   // It may have failed because something else was deployed.
   if (!answer) return fetchFile();
-  putText(said, answer.said);
-  said.hidden = false;
+  notice.say(answer.said, answer.request);
   edit(null);
   form.reset();
+  notice.update(mirror); // it may be over already
   // The button was below a long text.
   said.scrollIntoView({ block: "center" });
 }

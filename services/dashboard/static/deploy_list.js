@@ -4,6 +4,7 @@ import { get } from "./api.js";
 import { makeFolded } from "./diff.js";
 import { el, keyed, setSentence, showError } from "./dom.js";
 import { goBack } from "./approvals.js";
+import { RequestNotice } from "./request_notice.js";
 import { putText, putTime } from "./text.js";
 
 const PAGE = 50;
@@ -14,6 +15,7 @@ export class DeployList {
   #limit = PAGE;
   #load = 0; // the number of the current load; the answer to an older one is not used
   #mirror;
+  #notice;
 
   /**
    * @param section has the list, `.older`, `.empty`, `.said` and `.error`
@@ -23,6 +25,7 @@ export class DeployList {
     this.section = section;
     this.#mirror = mirror;
     this.error = section.querySelector(":scope > .error");
+    this.#notice = new RequestNotice(section.querySelector(".said"), this.error);
     section.querySelector(".older").addEventListener("click", () => {
       this.#limit += PAGE;
       this.load();
@@ -43,6 +46,7 @@ export class DeployList {
   }
 
   render() {
+    this.#notice.update(this.#mirror());
     this.section.querySelector(".empty").hidden = this.#deploys.length > 0;
     const newest = new Set();
     const agents = this.#mirror().tables.agents ?? {};
@@ -99,13 +103,13 @@ export class DeployList {
 
   async #goBack(deploy, button) {
     const said = this.section.querySelector(".said");
-    said.hidden = true;
-    if (await goBack(deploy.agent, deploy.approval, button, this.error)) {
-      setSentence(said, `A request to take ${deploy.agent} back to deployed/${deploy.approval} waits for your approval. `);
-      said.append(el("a", { href: "/approvals" }, "See what it changes"));
-      said.hidden = false;
-      button.disabled = false;
-    }
+    this.#notice.end();
+    const request = await goBack(deploy.agent, deploy.approval, button, this.error);
+    if (request === null) return;
+    setSentence(said, `A request to take ${deploy.agent} back to deployed/${deploy.approval} waits for your approval. `);
+    said.append(el("a", { href: "/approvals" }, "See what it changes"));
+    this.#notice.say(null, request, ["pending"]);
+    button.disabled = false;
   }
 }
 

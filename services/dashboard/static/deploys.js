@@ -1,6 +1,8 @@
 // The page of what was deployed when, and of the data that are kept of destroyed agents.
 
+import { cancelJob } from "./agent_actions.js";
 import { decide, get } from "./api.js";
+import { attempt } from "./card_errors.js";
 import { openMirror } from "./common.js";
 import { ask } from "./confirm.js";
 import { DeployList } from "./deploy_list.js";
@@ -52,10 +54,13 @@ async function loadKept() {
 
 function renderKept(kept) {
   section.querySelector(".empty").hidden = kept.length > 0;
-  const busy = new Map(mirror.rows("jobs").map((job) => [job.agent, job.verb]));
+  const busy = new Map(mirror.rows("jobs").map((job) => [job.agent, job]));
   keyed(section.querySelector("ul"), kept, (one) => one.name, makeKept, (node, one) => {
-    for (const button of node.querySelectorAll("button")) button.disabled = busy.has(one.name);
-    node.querySelector(".job").textContent = busy.has(one.name) ? `${busy.get(one.name)} is under way` : "";
+    const job = busy.get(one.name);
+    for (const button of node.querySelectorAll("button:not(.cancel-job)")) button.disabled = Boolean(job);
+    const way = job?.state === "cancelling" ? "being cancelled" : "under way";
+    node.querySelector(".job").textContent = job ? `${job.verb} is ${way}` : "";
+    node.querySelector(".cancel-job").hidden = !job?.may_cancel;
   });
 }
 
@@ -67,6 +72,12 @@ function makeKept({ name, size, destroyed }) {
   revive.addEventListener("click", () => act(name, "revive", {}));
   const purge = el("button", { type: "button" }, "Purge…");
   purge.setAttribute("aria-label", `Purge ${name}`);
+  const cancel = el("button", { type: "button", className: "cancel-job", hidden: true }, "Cancel");
+  cancel.setAttribute("aria-label", `Cancel the job on ${name}`);
+  cancel.addEventListener("click", () => {
+    const job = jobOf(mirror, name);
+    if (job) attempt(error, stateOf(name), () => cancelJob(job));
+  });
   purge.addEventListener("click", async () => {
     const sentence = `All data of ${name}, ${bytes(size)}, are deleted, and its configurations. This cannot be undone.`;
     if (await ask(`Purge ${name}?`, sentence, { typed: name, verb: "Purge" })) act(name, "purge", { name });
@@ -78,19 +89,17 @@ function makeKept({ name, size, destroyed }) {
     el("span", { className: "by" }, "destroyed ", at),
     el("span", { className: "by" }, bytes(size)),
     el("span", { className: "by job" }),
-    el("span", { className: "buttons", data: { needs: "operator" } }, revive, purge),
+    el("span", { className: "buttons", data: { needs: "operator" } }, revive, cancel, purge),
   );
 }
 
+const jobOf = (hive, name) => hive.rows("jobs").find((job) => job.agent === name);
+const stateOf = (name) => (hive) =>
+  JSON.stringify([hive.tables.agents[name] ?? null, jobOf(hive, name) ?? null, hive.tables.services.lifecycle]);
+
 async function act(name, verb, body) {
-  showError(error);
-  try {
-    await decide(`/api/tombstones/${name}/${verb}`, body);
-  } catch (failure) {
-    // Somebody else may have done it meanwhile.
-    showError(error, failure.message);
-    loadKept();
-  }
+  const done = await attempt(error, stateOf(name), () => decide(`/api/tombstones/${name}/${verb}`, body));
+  if (done === null) loadKept(); // somebody else may have done it meanwhile
 }
 
 document.title = "Deploys · Hyperhive";

@@ -1,7 +1,9 @@
 // Hosts that were refused to agents, with three answers; and the hosts that one agent has reached.
 
 import { decide } from "./api.js";
-import { el, keyed, setText, showError } from "./dom.js";
+import { attempt, stateOfRow } from "./card_errors.js";
+import { el, keyed, setText } from "./dom.js";
+import { RequestNotice } from "./request_notice.js";
 import { bytes, plural, putText, putTime, textOf } from "./text.js";
 
 const ANSWERS = [
@@ -33,9 +35,11 @@ export function renderRefused(mirror, section, agent) {
   const more = section.querySelector(":scope > .more");
   more.hidden = many.length === 0;
   setText(more, `More hosts wait until you have decided about these: of ${many.join(", ")}.`);
-  keyed(section.querySelector("ul"), shown, key, makeRefused, updateRefused, ({ reason }) => textOf(reason));
+  keyed(section.querySelector("ul"), shown, key, makeRefused, (item, entry) => updateRefused(item, entry, mirror), ({ reason }) => textOf(reason));
   return waits.length;
 }
+
+const notices = new WeakMap(); // what was said about the answer, by card
 
 function makeRefused(entry) {
   const reason = el("p", { className: "reason", dir: "auto", hidden: textOf(entry.reason) === "" });
@@ -45,10 +49,11 @@ function makeRefused(entry) {
   const buttons = ANSWERS.map(({ answer, label }) => {
     const button = el("button", { type: "button", data: { answer } }, label);
     button.setAttribute("aria-label", `${label}: ${entry.rule} for ${entry.agent}`);
-    button.addEventListener("click", () => answerAbout(entry, answer, buttons, error, said));
+    button.addEventListener("click", () => answerAbout(entry, answer, buttons, error, notice));
     return button;
   });
-  return el(
+  const notice = new RequestNotice(said, error);
+  const item = el(
     "li",
     { className: "refused" },
     el("p", { className: "what" }, el("strong", {}, entry.agent), " was refused ", el("code", {}, entry.rule)),
@@ -60,24 +65,24 @@ function makeRefused(entry) {
     said,
     error,
   );
+  notices.set(item, notice);
+  return item;
 }
 
-function updateRefused(item, entry) {
+function updateRefused(item, entry, mirror) {
+  // The rule did not come to be: the host waits for another answer.
+  if (notices.get(item).update(mirror)) for (const button of item.querySelectorAll(".buttons button")) button.disabled = false;
   setText(item.querySelector(".times"), `refused ${plural(entry.refused, "time")}`);
   putTime(item.querySelector("time"), entry.last);
 }
 
-async function answerAbout({ agent, host, port }, answer, buttons, error, said) {
-  showError(error);
+async function answerAbout(entry, answer, buttons, error, notice) {
+  const { agent, host, port } = entry;
   for (const button of buttons) button.disabled = true;
-  try {
-    const outcome = await decide(`/api/agents/${encodeURIComponent(agent)}/egress`, { host, port, answer });
-    setText(said, outcome.said);
-    said.hidden = false;
-  } catch (failure) {
-    showError(error, failure.message);
-    for (const button of buttons) button.disabled = false;
-  }
+  const path = `/api/agents/${encodeURIComponent(agent)}/egress`;
+  const outcome = await attempt(error, stateOfRow("ledger", "egress", key(entry)), () => decide(path, { host, port, answer }));
+  if (outcome) notice.say(outcome.said, outcome.request);
+  else for (const button of buttons) button.disabled = false;
 }
 
 /** Fill the table of the hosts that an agent has reached, or was refused. */

@@ -3,9 +3,12 @@
 
 import { exactly, money, span, tokens } from "./figures.js";
 import { el, setSentence, setText } from "./dom.js";
+import { putMarkdown } from "./markdown.js";
 import { moment, plural, putText, putTime, size, textOf } from "./text.js";
 
 const SHOWN_LINES = 8; // of an output, before it is unfolded
+/** The events whose texts models and people write; the texts of others are those of programs. */
+const MARKDOWN = new Set(["text", "thinking", "result", "wake", "urgent", "tool-use"]);
 const CLOCK = new Intl.DateTimeFormat(undefined, {
   hour: "2-digit",
   minute: "2-digit",
@@ -181,7 +184,9 @@ export class EventItems {
   }
 
   #content(row, index, block, className = "") {
-    const box = el("pre", { className: `${block.kind} ${className}`, dir: "auto" });
+    const isMarkdown = block.kind === "text" && MARKDOWN.has(row.type);
+    const kind = isMarkdown ? "markdown" : block.kind;
+    const box = el(isMarkdown ? "div" : "pre", { className: `${kind} ${className}`, dir: "auto" });
     fill(box, block);
     const more = this.#more(row, index, block, box, className);
     return more ? [box, more] : [box];
@@ -228,6 +233,10 @@ const amount = (block) => (block.lines > 1 ? `${exactly(block.lines)} lines` : s
 const summaryOf = (block) => block.label || { diff: "changes", code: "input", text: "text" }[block.kind];
 
 function fill(box, block) {
+  if (box.classList.contains("markdown")) {
+    putMarkdown(box, block.text);
+    return;
+  }
   if (block.kind !== "diff") {
     putText(box, block.text);
     return;

@@ -50,6 +50,39 @@ export function putMarkdown(node, shown) {
   node.replaceChildren(...reader.blocks(reader.lines(), 0));
 }
 
+/** The elements of Markdown that begin a line of their own. */
+const APART = "p, pre, hr, blockquote, div, [role=cell], [role=columnheader]";
+
+/** Put a text from the server into `node` as plain text, without the marks of Markdown. */
+export function putExcerpt(node, shown) {
+  const whole = el("div");
+  putMarkdown(whole, shown);
+  const made = [];
+  flatten(whole, made);
+  while (made.at(-1) === "\n") made.pop();
+  node.replaceChildren(...joined(made));
+}
+
+/** Return a text from the server as a string, without marks of any kind. */
+export function excerptOf(shown) {
+  const node = el("p");
+  putExcerpt(node, shown);
+  return node.textContent;
+}
+
+function flatten(node, made) {
+  for (const child of node.childNodes) {
+    // A mark of the server stays; that of an item only if it is a number.
+    if (child.nodeType === Node.TEXT_NODE) made.push(child.data);
+    else if (child.className === "hidden-character") made.push(child.cloneNode(true));
+    else if (child.className === "marker") made.push(child.textContent === "•" ? "" : `${child.textContent} `);
+    else {
+      flatten(child, made);
+      if (child.matches(APART) && made.length > 0 && made.at(-1) !== "\n") made.push("\n");
+    }
+  }
+}
+
 class Reader {
   #marks = [];
   #text = "";

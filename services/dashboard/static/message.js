@@ -1,7 +1,8 @@
 // One message as an item of a list, with its buttons.
 
 import { decide, get } from "./api.js";
-import { el, setSentence, setText, showError } from "./dom.js";
+import { attempt, stateOfRow } from "./card_errors.js";
+import { el, setSentence, setText } from "./dom.js";
 import { putMarkdown } from "./markdown.js";
 import { day, plural, putText, putTime, size, textOf, time } from "./text.js";
 
@@ -23,6 +24,9 @@ export const isUnread = (message) => message.to === "operator" && message.state 
 
 /** Return whether a message is a dead letter, which waits for the operator's decision. */
 export const isDead = (message) => message.state === "dead";
+
+/** Return the state of a message in a mirror, for `attempt`. */
+export const stateOfMessage = ({ id }) => stateOfRow("broker", "messages", id);
 
 const ACTIONS = [
   { verb: "read", label: "Mark as read", fits: isUnread },
@@ -131,13 +135,8 @@ export class MessageItems {
   }
 
   async #do(message, verb, button) {
-    showError(this.#error);
     button.disabled = true;
-    try {
-      await decide(`/api/messages/${message.id}/${verb}`);
-    } catch (failure) {
-      showError(this.#error, failure.message);
-    }
+    await attempt(this.#error, stateOfMessage(message), () => decide(`/api/messages/${message.id}/${verb}`));
     button.disabled = false;
   }
 }

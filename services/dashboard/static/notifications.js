@@ -2,7 +2,9 @@
 // This browser chooses the events; the choice is in its storage and ends with the login.
 
 import { get, post } from "./api.js";
+import { excerptOf } from "./markdown.js";
 import { may, session } from "./session.js";
+import { spelled } from "./text.js";
 import { workerAddress } from "./worker_address.js";
 
 const KEY = "hyperhive-notifications";
@@ -157,7 +159,14 @@ const tagOf = ({ event, number }) => `${event}-${number}`;
 function* found(mirror) {
   for (const row of mirror.rows("questions"))
     if (row.state === "open" && row.to === "operator")
-      yield { event: "question", number: row.id, title: `${row.from} asks you`, text: row.question, choices: offered(row) };
+      yield {
+        event: "question",
+        number: row.id,
+        title: `${row.from} asks you`,
+        text: row.question,
+        isMarkdown: !row.permission,
+        choices: offered(row),
+      };
   for (const row of mirror.rows("approvals"))
     if (row.state === "pending")
       yield { event: "approval", number: row.id, title: `${row.kind} of ${row.agent} waits for you`, text: row.reason };
@@ -168,6 +177,7 @@ function* found(mirror) {
         number: row.id,
         title: `${row.from} writes to you`,
         text: row.body,
+        isMarkdown: true,
       };
   for (const [key, row] of Object.entries(mirror.tables.egress ?? {}))
     yield { event: "egress", number: key, title: `${row.agent} was refused a host`, text: `${row.host}:${row.port}` };
@@ -176,16 +186,13 @@ function* found(mirror) {
 async function show(item) {
   const registration = await navigator.serviceWorker.getRegistration("/");
   await registration?.showNotification(item.title, {
-    body: asShown(item.text).slice(0, FIRST),
+    body: (item.isMarkdown ? excerptOf : spelled)(item.text).slice(0, FIRST),
     tag: tagOf(item),
     icon: "/static/icon-192.png",
     data: { event: item.event, number: item.number, choices: item.choices ?? [] },
     actions: (item.choices ?? []).map((title, index) => ({ action: `choice-${index}`, title })),
   });
 }
-
-// A notification has no marks: what is hidden or misleading is spelled out.
-const asShown = (text) => [text].flat().map((part) => part.shown ?? part).join("");
 
 // The choices that fit on a notification; the call of a tool must be read first.
 function offered({ from, choices, multi, permission }) {

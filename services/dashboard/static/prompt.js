@@ -4,6 +4,7 @@ import { post } from "./api.js";
 import { el, keyed, setText, showError } from "./dom.js";
 import { keepDraft, recallDraft } from "./drafts.js";
 import { sends } from "./enter.js";
+import { delay } from "./recipients.js";
 import { putText } from "./text.js";
 
 // The words of wire/steering.py; a test compares them.
@@ -51,6 +52,7 @@ export class Prompt {
   #place; // the place in the history; its length: the text that is being written
   #draft = "";
   #sent = null; // the message that the notice is about
+  #row = null; // the agent's row
 
   /**
    * @param agent the agent's name
@@ -119,6 +121,18 @@ export class Prompt {
     if (messages.includes(this.#sent)) this.#said.hidden = true;
   }
 
+  /** Follow the agent's row: its state decides when it reads a message. */
+  update(agent) {
+    this.#row = agent;
+    if (this.#sent !== null && !this.#said.hidden) this.#tell();
+  }
+
+  #tell() {
+    const { is, then } = (this.#row && delay(this.#row)) ?? {};
+    const way = is ? `is queued. ${this.#agent} ${is}: it ${then}.` : `is on its way to ${this.#agent}.`;
+    setText(this.#said.firstElementChild.firstElementChild, `Message #${this.#sent} ${way}`);
+  }
+
   #say(node, sent = null) {
     this.#sent = sent;
     this.#said.firstElementChild.replaceChildren(node);
@@ -147,7 +161,8 @@ export class Prompt {
     const body = written.startsWith("//") ? written.slice(1) : written;
     try {
       const { id } = await post("/api/messages", { to: this.#agent, body });
-      this.#say(el("p", {}, `Message #${id} is on its way to ${this.#agent}.`), id);
+      this.#say(el("p"), id);
+      this.#tell();
     } catch (failure) {
       showError(this.#error, failure.message);
       return false;

@@ -4,6 +4,7 @@
 // was writing when a question ended otherwise: no answer is lost without a word.
 
 import { decide, get } from "./api.js";
+import { attempt, stateOfRow } from "./card_errors.js";
 import { ask } from "./confirm.js";
 import { makeCountdown } from "./countdown.js";
 import { el, keyed, setText, showError } from "./dom.js";
@@ -25,6 +26,8 @@ const attempts = new WeakMap(); // the answer that was sent from each item, and 
 const endings = new WeakMap(); // what to do with an item whose question ended while its answer was on its way
 const won = new WeakSet(); // the items whose answer was accepted
 const asks = new WeakMap(); // the question of each item
+
+const stateOf = ({ id }) => stateOfRow("broker", "questions", id);
 
 /** Return whether a question waits for the operator. */
 export const isMine = (question) => question.to === "operator" && isOpen(question);
@@ -108,11 +111,7 @@ function makeCancel(question, item) {
     if (!(await ask(`Cancel question ${question.id}?`, `It ends without an answer.${told}`, { verb: "Cancel question" })))
       return;
     const error = item.querySelector(".answering .error");
-    try {
-      await decide(`/api/questions/${question.id}/cancel`);
-    } catch (failure) {
-      if (error) showError(error, failure.message);
-    }
+    await attempt(error, stateOf(question), () => decide(`/api/questions/${question.id}/cancel`));
   });
   return button;
 }
@@ -229,6 +228,8 @@ function makeAnswer(question, item) {
     form.append(text, submit, makeEnterHint("answers"));
   } else form.append(makeChoices(question), ...makeOwn(question), submit);
   form.append(error);
+  // A mistake is about the answer as it was.
+  form.addEventListener("input", () => error.hidden || showError(error));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     answer(question, item, form, event.submitter, error);
@@ -320,19 +321,17 @@ async function answer(question, item, form, submitter, error) {
     showError(error, question.choices.length ? few : "Write an answer first.");
     return;
   }
-  showError(error);
   const controls = [...form.elements];
   for (const control of controls) control.disabled = true;
   const own = !question.permission && Boolean(form.elements.own?.value.trim());
   attempts.set(item, { texts, sending: true });
-  try {
-    await decide(`/api/questions/${question.id}/answer`, own ? { answer: texts, own } : { answer: texts });
+  const send = () => decide(`/api/questions/${question.id}/answer`, own ? { answer: texts, own } : { answer: texts });
+  if (await attempt(error, stateOf(question), send)) {
     won.add(item);
     attempts.delete(item);
     keepDraft(draftOf(question), null);
-  } catch (failure) {
+  } else {
     attempts.set(item, { texts, sending: false });
-    showError(error, failure.message);
     for (const control of controls) control.disabled = false;
   }
   const ending = endings.get(item);

@@ -1,9 +1,10 @@
 // The reminders that are pending: messages that agents and the operator get later.
 
 import { decide, get } from "./api.js";
+import { attempt, stateOfRow } from "./card_errors.js";
 import { ask } from "./confirm.js";
 import { makeCountdown } from "./countdown.js";
-import { el, keyed, showError } from "./dom.js";
+import { el, keyed } from "./dom.js";
 import { putMarkdown } from "./markdown.js";
 import { makeLongText } from "./message.js";
 import { putText, putTime } from "./text.js";
@@ -26,12 +27,7 @@ function makeReminder(reminder, error) {
   cancel.addEventListener("click", async () => {
     const title = `Cancel reminder ${reminder.id}?`;
     if (!(await ask(title, `${reminder.owner} will not get it.`, { verb: "Cancel reminder" }))) return;
-    showError(error);
-    try {
-      await decide(`/api/reminders/${reminder.id}/cancel`);
-    } catch (failure) {
-      showError(error, failure.message);
-    }
+    await attempt(error, stateOfRow("broker", "reminders", reminder.id), () => decide(`/api/reminders/${reminder.id}/cancel`));
   });
   const head = el("p", { className: "what" }, "to ", el("strong", {}, owner), " at ", due, " · ", makeCountdown(reminder.due));
   head.append(cancel);

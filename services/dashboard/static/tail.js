@@ -5,7 +5,7 @@ import { get } from "./api.js";
 import { el, setText, showError } from "./dom.js";
 import { exactly } from "./figures.js";
 import { EventItems } from "./event_items.js";
-import { putText } from "./text.js";
+import { putMarkdown } from "./markdown.js";
 
 /** The events in the list while its end is shown. */
 export const MAX_ROWS = 400;
@@ -92,7 +92,7 @@ export class Tail {
   /** Show the end of the text that the model is writing. */
   write({ kind, text, cut }) {
     this.#partial.dataset.kind = kind;
-    putText(this.#partial.querySelector("pre"), [cut ? "… " : "", text].flat());
+    putMarkdown(this.#partial.querySelector(".markdown"), [cut ? "… " : "", text].flat());
     this.#partial.hidden = !this.#isLive;
     if (this.#isAtEnd) this.#toEnd();
   }

@@ -11,6 +11,9 @@ export function putText(node, shown) {
 /** Return the whole text, as it was written: for comparisons and answers, not to be shown. */
 export const textOf = (shown) => [shown].flat().map((part) => part.text ?? part).join("");
 
+/** Return a text as it is shown, as a string: what is hidden or misleading is spelled out. */
+export const spelled = (shown) => [shown].flat().map((part) => part.shown ?? part).join("");
+
 /** Return several texts as one, with a string between them. */
 export const joined = (texts, between) =>
   texts.flatMap((shown, index) => (index ? [between, shown].flat() : shown));

@@ -1,16 +1,21 @@
 // The band at the top of the main page: everything that waits for the operator, each with its action.
 
 import { cancelTurn, change, setBudget, unhold } from "./agent_actions.js";
-import { ActionErrors } from "./agent_controls.js";
+import { runOn } from "./agent_controls.js";
 import { needOf, turnWords } from "./agent_order.js";
 import { decide } from "./api.js";
 import { renderApprovals } from "./approvals.js";
 import { exhausted } from "./budgets.js";
-import { el, keyed, setText, showError } from "./dom.js";
+import { attempt } from "./card_errors.js";
+import { el, keyed, setText } from "./dom.js";
 import { renderRefused } from "./egress.js";
+import { LoginFlow } from "./login_flow.js";
+import { putExcerpt } from "./markdown.js";
+import { stateOfMessage } from "./message.js";
 import { Pace } from "./pace.js";
 import { renderQuestions } from "./questions.js";
-import { moment, plural, putText, putTime, textOf } from "./text.js";
+import { moment, plural, putText, putTime, spelled, textOf } from "./text.js";
+import { tell } from "./told.js";
 import { waitingRows } from "./waiting_counts.js";
 
 /** The messages of a kind that are shown; the message flow has all of them. */
@@ -33,7 +38,7 @@ const KINDS = [
   ["messages", "unread message", "unread"],
 ];
 
-const agentErrors = new ActionErrors(part("trouble").querySelector(".error"));
+const agentError = part("trouble").querySelector(".error");
 
 /** Shows what waits. */
 export class Waiting {
@@ -42,6 +47,7 @@ export class Waiting {
   #reply;
   #changed = new Set(); // the tables that have changed since the last rendering
   #pace = new Pace(() => this.#render());
+  #logins = new Map(); // the logins of agents, by name
 
   /**
    * @param show called with "inbox" or "dead" to show these messages in the flow
@@ -119,31 +125,46 @@ export class Waiting {
   #renderAgents(agents) {
     const mirror = this.#mirror;
     const jobs = new Map(mirror.rows("jobs").map((job) => [job.agent, job]));
-    for (const agent of mirror.rows("agents")) agentErrors.update(agent.name, agent, jobs.get(agent.name));
+    for (const [name, login] of this.#logins) {
+      if (mirror.tables.agents[name]) login.update(mirror.tables.agents[name]);
+      else this.#logins.delete(name);
+    }
+    // Its harness may try the model again during the login, and need no login for a moment.
+    const names = new Set(agents.map(({ name }) => name));
+    const open = [...this.#logins].filter(([name, login]) => login.isOpen && !names.has(name));
     keyed(
       part("trouble").querySelector("ul"),
-      agents,
+      [...agents, ...open.map(([name]) => mirror.tables.agents[name])],
       ({ name }) => name,
       (agent) => this.#makeAgent(agent),
       (item, agent) => {
-        for (const button of item.querySelectorAll("button")) button.disabled = jobs.has(agent.name);
+        for (const button of item.querySelectorAll("[data-verb]")) button.disabled = jobs.has(agent.name);
+        const need = needIn(agent);
+        putTime(item.querySelector(".what time"), need === "failed" ? agent.since : agent.turn_since);
         const line = item.querySelector(".reason");
         putText(line, reasonOf(agent));
         line.hidden = line.textContent === "";
       },
-      (agent) => `${needOf(agent)} ${agent.since} ${agent.turn_since} ${exhausted(mirror, agent.name).length > 0}`,
+      (agent) => {
+        const need = needIn(agent);
+        // A card with a login stays as it is: a code may be in it.
+        const since = need === "needs-login" ? agent.credential : `${agent.since} ${agent.turn_since}`;
+        return `${need} ${since} ${exhausted(mirror, agent.name).length > 0}`;
+      },
     );
   }
 
   #makeAgent(agent) {
     const { name } = agent;
-    const need = needOf(agent);
+    const need = needIn(agent);
     const since = el("time");
-    putTime(since, need === "failed" ? agent.since : agent.turn_since);
     const act = (label, action, className = "") => {
       const button = el("button", { type: "button", className, data: { verb: verbOf(label), needs: "operator" } }, label);
       button.setAttribute("aria-label", `${label.replace("…", "")}: ${name}`);
-      button.addEventListener("click", () => agentErrors.run(agent, action));
+      button.addEventListener("click", () => {
+        const now = this.#mirror.tables.agents[name] ?? agent;
+        runOn(agentError, now, () => action(now));
+      });
       return button;
     };
     const link = (label, hash = "") => {
@@ -151,14 +172,19 @@ export class Waiting {
       node.setAttribute("aria-label", `${label.replace("…", "")}: ${name}`);
       return node;
     };
+    const login = need === "needs-login" ? this.#login(agent) : null;
     const acts = {
-      failed: () => [act("Start", () => change(agent, "start"), "primary"), link("Open agent")],
-      "needs-login": () => [link("Log in…", "#login"), act("Stop", () => change(agent, "kill"))],
-      error: () => [link("Open agent"), act("Cancel turn", () => cancelTurn(agent)), act("Rebuild", () => change(agent, "rebuild"))],
+      failed: () => [act("Start", (now) => change(now, "start"), "primary"), link("Open agent")],
+      "needs-login": () => [
+        ...(login ? [login.button] : []),
+        link("Open agent"),
+        act("Stop", (now) => change(now, "stop")),
+      ],
+      error: () => [link("Open agent"), act("Cancel turn", cancelTurn), act("Rebuild", (now) => change(now, "rebuild"))],
       held: () =>
         exhausted(this.#mirror, name).length > 0
-          ? [act("Budget…", () => setBudget(this.#mirror, agent), "primary"), link("Open agent")]
-          : [act("Unhold", () => unhold(agent), "primary"), link("Open agent")],
+          ? [act("Budget…", (now) => setBudget(this.#mirror, now), "primary"), link("Open agent")]
+          : [act("Unhold", unhold, "primary"), link("Open agent")],
     };
     return el(
       "li",
@@ -173,14 +199,28 @@ export class Waiting {
       ),
       el("p", { className: "reason", dir: "auto", hidden: true }),
       el("div", { className: "buttons" }, ...acts[need]()),
+      ...(login ? [login.box] : []),
     );
+  }
+
+  /** Return the login of an agent; null for one whose key an account does not replace. */
+  #login(agent) {
+    const { name, credential } = agent;
+    if (credential === "key" || credential === "scripted") return null;
+    if (!this.#logins.has(name)) {
+      const button = el("button", { type: "button", data: { needs: "operator" } }, "Log in…");
+      button.setAttribute("aria-label", `Log in: ${name}`);
+      // The card goes with its cause: the outcome is said at the bottom of the page.
+      this.#logins.set(name, new LoginFlow(name, button, (said) => tell(spelled(said))));
+    }
+    const login = this.#logins.get(name);
+    login.update(agent);
+    return login;
   }
 
   #renderMessages(id, messages) {
     const here = part(id);
     const error = here.querySelector(".error");
-    // An error is about a message that waits: it goes with the message.
-    if (!error.hidden && !messages.some((message) => String(message.id) === error.dataset.message)) showError(error);
     keyed(
       here.querySelector("ul"),
       messages.slice(0, MAX_SHOWN),
@@ -211,7 +251,7 @@ export class Waiting {
       buttons.unshift(reply);
     }
     const excerpt = el("p", { className: "excerpt", dir: "auto" });
-    putText(excerpt, message.body);
+    putExcerpt(excerpt, message.body);
     const why = el("p", { className: "by why", dir: "auto", hidden: !isDead || !textOf(message.reason ?? "") });
     putText(why, message.reason ?? "");
     const open = el("button", { type: "button", className: "quiet" }, "Open");
@@ -234,6 +274,9 @@ export class Waiting {
   }
 }
 
+/** Return why an agent has a card; one without a reason has a login that is under way. */
+const needIn = (agent) => needOf(agent) ?? "needs-login";
+
 const verbOf = (label) => label.toLowerCase().replace("…", "").replaceAll(" ", "-");
 
 function reasonOf(agent) {
@@ -243,15 +286,9 @@ function reasonOf(agent) {
 }
 
 async function settle(message, verb, button, error) {
-  showError(error);
-  error.dataset.message = message.id;
   button.disabled = true;
-  try {
-    await decide(`/api/messages/${message.id}/${verb}`);
-  } catch (failure) {
-    showError(error, failure.message);
-    button.disabled = false;
-  }
+  const done = await attempt(error, stateOfMessage(message), () => decide(`/api/messages/${message.id}/${verb}`));
+  if (done === null) button.disabled = false;
 }
 
 /** Move the focus to the first control of what waits; return whether there is one. */

@@ -89,6 +89,10 @@ async def test_what_is_built_has_a_live_log_and_what_is_decided_its_diff_and_a_w
     await browser.sees(".working .log", "U+202Etxt.exe")
     order = "[...document.querySelectorAll('#approvals > h3')].map((title) => title.textContent)"
     assert await browser.value(order) == ["In progress", "Decided"]
+    await browser.click(".working .cancel-job")
+    await browser.sees(".working .badge", "being cancelled")
+    await browser.until_hidden(".working .cancel-job")
+    assert job.state == "cancelling"
     lifecycle.JobRemoved(2, names.job_path(2), "alice", "deploy", "failed", "no jq")
     approvals.settle(61, "failed", "No package jq.\nE: no jq")
     await browser.sees(".settled li:first-child", "failed")
@@ -121,11 +125,12 @@ async def test_of_two_browsers_that_decide_the_loser_is_told(
     approvals.log = [shown._replace(state=ApprovalState.DENIED, note="Not now.")]
     await browser.click(".pending .primary")
     await browser.sees("#approvals > .error", "Request 1 for alice is already denied.")
-    # The card goes, and what is told stays.
+    # The card goes, with its error; the bottom of the page says it still.
     approvals.ApprovalResolved("alice", 1, "denied")
     await browser.sees(".settled", "Not now.")
     await browser.until_count(".pending li", 0)
-    await browser.sees("#approvals > .error", "Request 1 for alice is already denied.")
+    await browser.until_hidden("#approvals > .error")
+    await browser.sees(".told", "Request 1 for alice is already denied.")
 
 
 async def test_the_note_of_a_denial_survives_a_reload_and_enter_sends_it(
@@ -168,6 +173,16 @@ async def test_an_agent_is_created_with_a_configuration(
     assert config
     assert config.startswith("# The configuration of this agent.")
     assert approvals.log[0].state == "approved"
+    # What is said ends when it is over, and a failure takes its place.
+    approvals.settle(1, "deployed", "")
+    await browser.until_hidden("#spawn .said")
+    await browser.type("#spawn [name=name]", "dora")
+    await browser.type("#spawn [name=reason]", "to test\n")
+    await browser.sees("#spawn .said", "Request 2 creates dora now.")
+    approvals.settle(2, "failed", "No space left")
+    await browser.until_hidden("#spawn .said")
+    await browser.sees("#spawn .failed", "Request 2 has failed: No space left.")
+    approvals.spawned.pop()
     await browser.type("#spawn [name=name]", "alice")
     await browser.type("#spawn [name=reason]", "again\n")
     await browser.sees("#spawn .failed", "The agent alice already exists")
@@ -208,6 +223,8 @@ async def test_deploys_and_kept_data(page: Page, browser: Browser, log_in: LogIn
     await browser.sees(f"{purged} .request .reason", "U+202Etxt.exe")
     await browser.click(".log-of-deploys li:nth-child(2) .revert")
     await browser.sees("#deploys .said", "take bob back to deployed/7 waits for your approval")
+    approvals.settle(2, "approved", "")
+    await browser.until_hidden("#deploys .said")
     assert approvals.log[1].reason == "Back to deployed/7"
     await browser.click("#deploys select [value=alice]")
     await browser.until_count(".log-of-deploys li", 2)

@@ -57,7 +57,8 @@ async def test_refused_hosts_are_live_and_answered(inside: Page) -> None:
     body: dict[str, Any] = {"host": "fd00::1", "port": 8080}
     path = "/api/agents/alice/egress"
     status, answer = await inside.post(path, {**body, "answer": "always"})
-    assert (status, answer) == (200, {"said": "Request 8 allows it, and is deployed now."})
+    said = "Request 8 allows it, and is deployed now."
+    assert (status, answer) == (200, {"request": 8, "said": said})
     why = "The operator always allows [fd00::1]:8080."
     assert hive.approvals.allowed == [("alice", "[fd00::1]:8080", why)]
     status, answer = await inside.post(path, {**body, "answer": "once"})

@@ -11,6 +11,7 @@ import pytest
 from services.dashboard.clients.broker_feed import MAX_QUESTIONS
 from services.dashboard.state.page_state import MAX_MESSAGES, MAX_RESOLVED
 from services.dashboard.tests.conftest import TIME_LIMIT, CountedStreams, Page
+from services.dashboard.tests.fakes.lifecycle import FakeJob
 from wire import names
 from wire.fixtures import Connect
 from wire.records.broker import PREVIEW, MessageState
@@ -75,10 +76,24 @@ def end_job(inside: Page, agent: str, verb: str, result: str, note: str = "") ->
     inside.hive.lifecycle.JobRemoved(1, names.job_path(1), agent, verb, result, note)
 
 
+async def test_a_job_is_cancelled_unless_there_is_no_way_back(inside: Page) -> None:
+    job = FakeJob("carol", "spawn", [])
+    inside.buses["lifecycle"].export(names.job_path(2), job)
+    inside.hive.lifecycle.JobNew(2, names.job_path(2), "carol", "spawn")
+    inside.hive.lifecycle.JobNew(3, names.job_path(3), "dave", "purge")
+    assert (await inside.post("/api/jobs/2/cancel"))[0] == 200
+    tables = await inside.until(lambda t: t["jobs"][names.job_path(2)]["state"] == "cancelling")
+    assert [row["may_cancel"] for row in tables["jobs"].values()] == [False, False]
+    status, answer = await inside.post("/api/jobs/99/cancel")
+    assert (status, answer["error"]) == (404, "Job 99 has ended.")
+
+
 async def test_jobs_are_shown_and_failures_stay_until_it_works(inside: Page) -> None:
     lifecycle, job = inside.hive.lifecycle, names.job_path(1)
     lifecycle.JobNew(1, job, "carol", "spawn")
-    await inside.until(lambda t: t["jobs"].get(job) == {"agent": "carol", "verb": "spawn"})
+    tables = await inside.until(lambda t: t["jobs"])
+    new = {"id": 1, "agent": "carol", "verb": "spawn", "state": "waiting", "may_cancel": True}
+    assert tables["jobs"] == {job: new}
     end_job(inside, "carol", "spawn", "failed", "No space left.\nfetched\nlost")
     tables = await inside.until(lambda t: not t["jobs"] and t["notices"])
     assert texts(tables) == ["Could not spawn carol: No space left."]
@@ -204,11 +219,11 @@ async def test_dead_letters_are_kept_requeued_and_dropped(inside: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["start", "kill", "restart", "rebuild", "update", "pause", "resume"]
+    "verb", ["start", "stop", "kill", "restart", "rebuild", "update", "pause", "resume"]
 )
 async def test_the_agents_buttons(inside: Page, verb: str) -> None:
     assert (await inside.post(f"/api/agents/alice/{verb}"))[0] == 200
-    assert inside.hive.agents["alice"].calls == ["stop" if verb == "kill" else verb]
+    assert inside.hive.agents["alice"].calls == [verb]
     assert (await inside.post(f"/api/agents/zed/{verb}"))[0] in (404, 500)
     assert (await inside.post(f"/api/agents/..%2fx/{verb}"))[0] == 404
 

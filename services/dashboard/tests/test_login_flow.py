@@ -96,9 +96,9 @@ async def begin(browser: Browser) -> None:
 
 
 async def enter(browser: Browser, code: str) -> None:
-    await browser.type("#login-code", code)
+    await browser.type("#login-code-alice", code)
     await browser.settle()
-    await browser.type("#login-code", Keys.ENTER)
+    await browser.type("#login-code-alice", Keys.ENTER)
 
 
 @needs_chromium
@@ -116,6 +116,33 @@ async def test_the_operator_logs_an_agent_in_on_its_page(
     assert alice.commands == [("login",), ("login-code", 7, "secret-1#state")]
     kept = "document.documentElement.outerHTML + JSON.stringify({...sessionStorage})"
     assert "secret-1" not in await browser.value(f"{kept} + document.querySelector('input').value")
+    assert await browser.violations() == []
+
+
+@needs_chromium
+async def test_the_operator_logs_an_agent_in_where_it_waits(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    """The card stays while its harness tries the model again, and a code that was typed with it."""
+    alice, card = page.hive.agents["alice"], "#trouble [data-key=alice]"
+    alice.show(turn_state=TurnState.NEEDS_LOGIN, logged_in=False)
+    await log_in()
+    await browser.click(f"{card} .buttons button")
+    await browser.sees(f"{card} .login-flow a", "claude.com/cai/oauth/authorize")
+    await browser.type("#login-code-alice", "secret-1")
+    alice.show(turn_state=TurnState.THINKING, turn_since=7)
+    await browser.sees("tr[data-key=alice] .state", "thinking")
+    alice.show(turn_state=TurnState.NEEDS_LOGIN, turn_since=8)
+    await browser.sees("tr[data-key=alice] .state", "needs login")
+    await enter(browser, "#state")
+    await browser.sees(".told", "alice is logged in.")
+    assert alice.commands == [("login",), ("login-code", 7, "secret-1#state")]
+    alice.show(turn_state=TurnState.IDLE, logged_in=True)
+    await browser.until_hidden("#trouble")
+    # An API key is replaced on the hive's host.
+    alice.show(turn_state=TurnState.NEEDS_LOGIN, logged_in=False, credential="key")
+    await browser.sees(f"{card} .buttons", "Open agent")
+    await browser.until_count(f"{card} .login-flow", 0)
     assert await browser.violations() == []
 
 

@@ -1,12 +1,22 @@
 """The overview in a real browser: what waits, the rows of agents, their menus, and the notices."""
 
+import time
+
 from selenium.webdriver.common.keys import Keys
 
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
+from services.dashboard.tests.fakes.lifecycle import FakeJob
+from wire import names
 from wire.records.broker import MessageState
 from wire.records.ledger import Budget, BudgetKind, BudgetPeriod
-from wire.records.lifecycle import AgentState, Network, TurnState, Usage
+from wire.records.lifecycle import (
+    CRASHES_IN_A_ROW_US,
+    AgentState,
+    Network,
+    TurnState,
+    Usage,
+)
 
 pytestmark = needs_chromium
 
@@ -24,7 +34,9 @@ async def test_what_waits_is_at_the_top_with_its_action(
     hive.agents["bob"].become("failed")
     hive.agents["alice"].show(turn_state=TurnState.HELD, turn_reason="sent too <b>much</b>")
     hive.agents["manager"].show(turn_state=TurnState.NEEDS_LOGIN)
-    letter = hive.broker.arrive("alice", "bob", "lost")
+    letter = hive.broker.arrive(
+        "alice", "bob", "**lost** in `make`\n\n- at [night](https://x.example)"
+    )
     hive.broker.park(letter, "the turn took too long")
     unread = hive.broker.arrive("alice", "operator", "forty-two")
     hive.approvals.ask("carol", "to help")
@@ -45,8 +57,7 @@ async def test_what_waits_is_at_the_top_with_its_action(
 
     await browser.sees("#trouble [data-key=alice] .reason", "sent too <b>much</b>")
     assert await browser.value("document.querySelector('#trouble li').dataset.key") == "bob"
-    login = "document.querySelector('#trouble [data-key=manager] .buttons a').getAttribute('href')"
-    assert await browser.value(login) == "/agents/manager#login"
+    await browser.sees("#trouble [data-key=manager] .buttons", "Log in…")
     # The first thing is one key away, whatever has the focus.
     await browser.type("body", "w")
     focus = "document.activeElement.closest('#approvals, #trouble')?.id"
@@ -56,6 +67,7 @@ async def test_what_waits_is_at_the_top_with_its_action(
     await browser.click("#trouble [data-key=alice] [data-verb=unhold]")
     await browser.until(lambda _: hive.broker.unheld == ["alice"])
     await browser.sees("#dead .why", "the turn took too long")
+    await browser.sees("#dead .excerpt", "lost in make\nat night https://x.example")
     await browser.click("#dead [data-verb=requeue]")
     await browser.until(lambda _: hive.broker.message(letter).state == MessageState.QUEUED)
     await browser.click("#unread [data-verb=read]")
@@ -106,7 +118,7 @@ async def test_a_row_says_how_an_agent_is_and_its_menu_acts(
         lambda d: d.execute_script(f"return {label}").startswith("Memory 50.0 MiB of 2.0 GiB")
     )
     # A container that runs and whose harness has not reported is not offline.
-    hive.agents["manager"].show(turn_state=TurnState.OFFLINE)
+    hive.agents["manager"].show(turn_state=TurnState.NO_REPORT)
     await browser.sees("tr[data-key=manager] .state", "no report yet")
 
     await browser.choose(row, "cancel")
@@ -114,14 +126,21 @@ async def test_a_row_says_how_an_agent_is_and_its_menu_acts(
     await browser.choose(row, "write")
     assert (await browser.value("document.getElementById('compose-text').value")) == "@alice "
     # A turn is lost: the page asks first.
-    await browser.choose(row, "kill")
+    await browser.choose(row, "stop")
     await browser.sees("dialog", "alice is working (thinking).")
     await browser.type("dialog button[type=button]", Keys.ENTER)
     await browser.until_count("dialog", 0)
     assert alice.calls == []
-    await browser.choose(row, "kill")
+    await browser.choose(row, "stop")
     await browser.sees("dialog .danger", "Stop alice")
     await browser.until(lambda d: press_yes(d) and alice.calls == ["stop"])
+    # To kill a working agent, its name is typed.
+    await browser.choose(row, "kill")
+    await browser.until_count("dialog .danger:disabled", 1)
+    await browser.sees("dialog", "All its processes end at once")
+    await browser.type("dialog [name=typed]", "alice")
+    await browser.until(lambda d: press_yes(d) and alice.calls == ["stop", "kill"])
+    await browser.until_count("dialog", 0)
     alice.show(turn_state=TurnState.IDLE, activity="")
     await browser.choose(row, "pause")
     await browser.sees(f"{row} .state", "paused")
@@ -154,8 +173,18 @@ async def test_a_row_says_how_an_agent_is_and_its_menu_acts(
     await browser.sees("#agents .error", "bob is busy.")
     bob.become("failed")
     await browser.until_hidden("#agents > .error")
-    # The agent's own page has the same menu, and a button that a paused agent needs.
+    job = FakeJob("bob", "start", [])
+    page.buses["lifecycle"].export(names.job_path(2), job)
+    hive.lifecycle.JobNew(2, names.job_path(2), "bob", "start")
+    await browser.choose("tr[data-key=bob]", "cancel-job")
+    await browser.sees("tr[data-key=bob] .state", "start is being cancelled")
+    # The agent's own page has buttons, and a menu with the rest.
     await browser.open_live(f"{page.url}/agents/alice")
+    await browser.click("#agent .menu-of")
+    verbs = "[...document.querySelectorAll('.menu [data-verb]')].map((one) => one.dataset.verb)"
+    assert not {"stop", "restart"} & set(await browser.value(verbs))
+    await browser.type(".menu [role=menuitem]", Keys.ESCAPE)
+    await browser.until_count(".menu", 0)
     await browser.choose("#agent .now", "pause")
     await browser.click("#agent [data-verb=resume]")
     await browser.until_hidden("#agent [data-verb=resume]")
@@ -229,11 +258,9 @@ async def test_a_notice_is_one_says_how_things_stand_ends_and_stays_dismissed(
     bob.become("failed")
     await browser.sees("#notices", "bob crashed 3 times (last: exit-code, status 1), and is not")
     await browser.until_count("#notices li", 1)
-    await browser.sees("tr[data-key=bob] .chip", "crash loop")
     await browser.click("#notices button")
     await browser.until_count("#notices li", 0)
     await browser.open_live(page.url)
-    await browser.sees("tr[data-key=bob] .chip", "crash loop")
     await browser.until_count("#notices li", 0)
     bob.Crashed("exit-code", 1)
     await browser.sees("#notices", "bob crashed 4 times")
@@ -241,6 +268,22 @@ async def test_a_notice_is_one_says_how_things_stand_ends_and_stays_dismissed(
     await browser.sees("#notices [data-level=note]", "It is running again.")
     hive.lifecycle.JobRemoved(1, "/org/hyperhive/Lifecycle1/job/1", "bob", "start", "done", "")
     await browser.until_count("#notices li", 0)
+
+
+async def test_a_crash_loop_is_what_lifecycle_has_seen_and_ends_with_time(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    """Nobody has listened to the crashes; a container that runs for ten minutes is out of it."""
+    bob, now = page.hive.agents["bob"], time.time_ns() // 1000
+    bob.show(state=AgentState.RUNNING, crashes=3, last_crash=now)
+    await log_in()
+    await browser.sees("tr[data-key=bob] .chip", "crash loop")
+    assert (await browser.value(ROWS))[0] == "bob"
+    bob.show(last_crash=now - CRASHES_IN_A_ROW_US)
+    await browser.until_count("tr[data-key=bob] .chip", 0)
+    bob.become("failed")
+    await browser.sees("tr[data-key=bob] .chip", "crash loop")
+    bob.show(state=AgentState.RUNNING, crashes=0)
     await browser.until_count("tr[data-key=bob] .chip", 0)
 
 

@@ -157,7 +157,7 @@ SHIFTS = {
     ),
     "a notice above all": Shift(
         "/agents/alice",
-        "#agent [data-verb=kill]",
+        "#agent [data-verb=stop]",
         lambda hive: hive.lifecycle.JobRemoved(
             9, names.job_path(9), "bob", "deploy", "failed", "No."
         ),

@@ -5,7 +5,7 @@ from selenium.webdriver.common.keys import Keys
 
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
-from wire.records.lifecycle import TurnState
+from wire.records.lifecycle import AgentState, TurnState
 
 pytestmark = needs_chromium
 
@@ -167,16 +167,28 @@ async def test_the_prompt_sends_messages_and_runs_commands(
         await browser.sees("#said", f"#{sent['id']}")
         harness.add("wake", 2, messages=[sent], prompt="first")
         await browser.until_hidden("#said")
+        # The state of the agent says when it reads a message.
+        alice.show(turn_state=TurnState.HELD)
+        await browser.type(box, "third", Keys.ENTER)
+        await browser.sees(
+            "#said", "is queued. alice is held: it reads the message when the hold ends."
+        )
+        alice.become("stopped")
+        await browser.sees(
+            "#said", "alice is stopped: it reads the message when it has been started."
+        )
+        alice.show(state=AgentState.RUNNING, turn_state=TurnState.IDLE)
+        await browser.sees("#said", "is on its way to alice.")
         # The arrows bring sent texts back, also after a reload; a draft is kept.
-        await browser.type(box, "a draft", Keys.ARROW_UP)
+        await browser.type(box, "a draft", *[Keys.ARROW_UP] * 2)
         assert await browser.value(text) == "first\nsecond"
         await browser.type(box, Keys.ARROW_UP, Keys.ARROW_UP)
         assert await browser.value(text) == "//etc/hosts is wrong"
-        await browser.type(box, *[Keys.ARROW_DOWN] * 2)
+        await browser.type(box, *[Keys.ARROW_DOWN] * 3)
         assert await browser.value(text) == "a draft"
         await browser.open_live(f"{page.url}/agents/alice")
         await browser.type(box, Keys.ARROW_UP)
-        assert await browser.value(text) == "first\nsecond"
+        assert await browser.value(text) == "third"
         await browser.type(box, Keys.ARROW_DOWN)
         assert await browser.value(text) == "a draft"
         await browser.type(box, Keys.CONTROL + "a" + Keys.NULL, "/clear", Keys.ENTER)

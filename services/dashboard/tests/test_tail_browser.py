@@ -57,18 +57,27 @@ async def test_the_tail_shows_what_the_agent_does(
             "document.querySelector('.tail').textContent"
         )
         await browser.unfold(".event[data-type=thinking] summary")
-        await browser.sees(".event[data-type=thinking] pre", "no newline")
+        await browser.sees(".event[data-type=thinking] .markdown", "no newline")
         await browser.unfold("#event-7 summary")
         await browser.sees("#event-7 .added", "c")
         await browser.sees("#event-7 .removed", "b")
         await browser.unfold("#event-8 summary")
         await browser.press("#event-8 .more")
-        await browser.sees("#event-8 pre", "The end.")
+        await browser.sees("#event-8 .markdown", "The end.")
 
         # Live: a text as it is written, then whole; and the state.
-        harness.tell("partial", {"turn": 8, "kind": "text", "text": "All tests"})
-        await browser.sees(".partial", "All tests")
+        harness.tell("partial", {"turn": 8, "kind": "text", "text": "All **tests**"})
+        await browser.sees(".partial strong", "tests")
         harness.add("text", 8, text="All tests pass.")
+        # Models write Markdown; programs print what they print.
+        text = "# Done\n- `a_b_c` <img src=x onerror=alert(1)>\n```py\nx = '**'\n```"
+        harness.add("text", 8, text=text)
+        harness.add("tool-result", 8, id="t9", content="**raw** `as` it is", error=False)
+        await browser.sees(".tail .event .heading", "Done")
+        await browser.sees(".tail .event .list code", "a_b_c")
+        await browser.sees(".tail .event .list", "<img src=x onerror=alert(1)>")
+        await browser.sees(".tail .event pre[data-language=py]", "x = '**'")
+        await browser.sees(".tail .event .output", "**raw** `as` it is")
         await browser.sees(".tail .event", "All tests pass.")
         await browser.until_hidden(".partial")
     assert await browser.violations() == []
@@ -91,7 +100,7 @@ async def test_a_text_is_shown_once_though_several_events_have_it(
         shown = await browser.value("document.querySelector('.tail').innerText")
         assert shown.count("All is done.") == shown.count("It was cut off.") == 1
         await browser.unfold("#event-4 summary")
-        await browser.sees("#event-4 pre", "Only here.")
+        await browser.sees("#event-4 .markdown", "Only here.")
 
 
 async def test_results_of_calls_at_the_same_time_name_their_calls(

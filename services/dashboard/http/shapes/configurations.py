@@ -57,7 +57,7 @@ class Requested(Shape):
 
 
 class Saved(Requested):
-    """A change that was made, with a sentence about what comes of it."""
+    """A change that was made, with a sentence about what comes of it; 0 if it needs no request."""
 
     said: Text
 

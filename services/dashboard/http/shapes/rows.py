@@ -32,6 +32,8 @@ class AgentRow(Shape):
     stale: bool
     port: int
     deployed_commit: str
+    crashes: int
+    last_crash: int
     resources: dict[str, int]
     network: dict[str, JsonValue]
 
@@ -39,8 +41,11 @@ class AgentRow(Shape):
 class JobRow(Shape):
     """A job that changes an agent."""
 
+    id: int
     agent: str
     verb: str
+    state: str
+    may_cancel: bool
 
 
 class OutputRow(Shape):

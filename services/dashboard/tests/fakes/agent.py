@@ -137,6 +137,10 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
         return self._job("stop")
 
     @method(allow=OPERATOR)
+    async def Kill(self) -> ObjectPath:
+        return self._job("kill")
+
+    @method(allow=OPERATOR)
     async def Restart(self) -> ObjectPath:
         return self._job("restart")
 

@@ -94,6 +94,12 @@ class FakeJob(Interface, name=names.JOB_INTERFACE):
         self.agent = agent
         self.verb = verb
         self.lines = lines
+        self.state = "running"
+
+    @method(allow=OPERATOR)
+    async def Cancel(self) -> None:
+        self.state = "cancelling"
+        self.emit_changed("State")
 
     @method(allow=OPERATOR)
     async def GetOutput(self) -> StrList:
@@ -113,7 +119,7 @@ class FakeJob(Interface, name=names.JOB_INTERFACE):
 
     @prop()
     def State(self) -> Str:
-        return "running"
+        return self.state
 
     @signal()
     def Output(self, lines: StrList) -> None: ...
