@@ -99,6 +99,20 @@ rec {
     requests_per_hour = setting (types.ints.between 1 10000) "The requests that the manager may make in an hour, including refused ones. Each request stays on the disk. Default: `60`.";
   };
 
+  flakeInput = {
+    path = required (types.strMatching "(/[A-Za-z0-9+._=-]+)+") "The directory of the input in the Nix store.";
+    nar_hash = required (types.strMatching "sha256-[A-Za-z0-9+/]{43}=") "The hash of the directory, as `nix hash path` prints it.";
+    last_modified = setting (atLeast 1) "The time of the last change of the input, in seconds since 1970. Default: `1`.";
+  };
+
+  nixosConfig = {
+    system = setting (types.strMatching "[a-z0-9_]+-linux") "The type of the host, as Nix names it. Default: `\"x86_64-linux\"`.";
+    inputs = sections flakeInput "A section `[nixos.inputs.NAME]` for `hyperhive`, and for each input of its flake. Without `hyperhive`, no systems are built.";
+    allowed_uris = setting (types.listOf (types.strMatching "[!-&(-~]{1,256}")) "The beginnings of addresses from which the Nix code of an agent may fetch, in addition to the inputs of its flake: `github:`, `https://example.org/`.";
+    keep_builds = setting (types.ints.between 0 1000) "The systems of an agent that are kept for a way back, in addition to the deployed one. Default: `3`.";
+    keep_days = setting (types.ints.between 1 36500) "The days after which these are removed. Default: `30`.";
+  };
+
   dashboardConfig = {
     url = setting (types.strMatching "https?://[^/?#]+/?") "The URL with which login links begin, such as `https://hive.example.org`; by default the address of the dashboard's socket.";
     preview_domain = setting (types.strMatching "[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?") "The domain of the host names of previews, such as alice-3000.localhost. Browsers find names below `localhost` on their own host; another domain needs a wildcard that leads to the dashboard. Default: `\"localhost\"`.";
@@ -189,6 +203,7 @@ rec {
     lifecycle = section lifecycleConfig "The containers.";
     gateway = section gatewayConfig "The way of the agents to the model, and to the names that they may reach.";
     approvals = section approvalsConfig "The requests for approval.";
+    nixos = section nixosConfig "The systems of the agents with the backend `nixos`. The NixOS module sets this section.";
     dashboard = section dashboardConfig "The operator's page.";
     harness = section harnessConfig "The harness, which runs Claude Code inside the containers.";
     notify = section notifyConfig "The notifications that are posted to webhooks.";

@@ -382,6 +382,36 @@ PUSHED: Final[tuple[Event, ...]] = get_args(Event)
 """The events of which a browser can be told."""
 
 
+class FlakeInput(Section):
+    """An input of the hive's flake, which Nix finds in its store."""
+
+    path: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9+._=-]+)+$")]
+    """The directory of the input in the Nix store."""
+    nar_hash: Annotated[str, StringConstraints(pattern=r"^sha256-[A-Za-z0-9+/]{43}=$")]
+    """The hash of the directory, as `nix hash path` prints it."""
+    last_modified: int = Field(default=1, ge=1)
+    """The time of the last change of the input, in seconds since 1970."""
+
+
+class NixosConfig(Section):
+    """The systems of the agents with the backend `nixos`. The NixOS module sets this section."""
+
+    system: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+-linux$")] = "x86_64-linux"
+    """The type of the host, as Nix names it."""
+    inputs: dict[
+        Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")], FlakeInput
+    ] = Field(default_factory=dict)
+    """A section `[nixos.inputs.NAME]` for `hyperhive`, and for each input of its flake. Without
+    `hyperhive`, no systems are built."""
+    allowed_uris: tuple[Annotated[str, StringConstraints(pattern=r"^[!-&(-~]{1,256}$")], ...] = ()
+    """The beginnings of addresses from which the Nix code of an agent may fetch, in addition to the
+    inputs of its flake: `github:`, `https://example.org/`."""
+    keep_builds: int = Field(default=3, ge=0, le=1000)
+    """The systems of an agent that are kept for a way back, in addition to the deployed one."""
+    keep_days: int = Field(default=30, ge=1, le=36500)
+    """The days after which these are removed."""
+
+
 class DashboardConfig(Section):
     """The operator's page."""
 
@@ -595,6 +625,7 @@ class Config(Section):
     lifecycle: LifecycleConfig = LifecycleConfig()
     gateway: GatewayConfig = GatewayConfig()
     approvals: ApprovalsConfig = ApprovalsConfig()
+    nixos: NixosConfig = NixosConfig()
     dashboard: DashboardConfig = DashboardConfig()
     harness: HarnessConfig = HarnessConfig()
     notify: NotifyConfig = NotifyConfig()

@@ -12,6 +12,7 @@ from services.approvals.deploys.adopter import Adopter
 from services.approvals.deploys.controller import Controller
 from services.approvals.deploys.deployer import Deployer
 from services.approvals.deploys.reconciler import Reconciler
+from services.approvals.git.agent_flakes import AgentFlakes
 from services.approvals.git.meta import Meta
 from services.approvals.git.repositories import Repositories
 from services.approvals.interface import Approvals1
@@ -71,7 +72,9 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     ledger = Ledger(
         store, max_pending=settings.max_pending, requests_per_hour=settings.requests_per_hour
     )
-    repositories, meta = Repositories(git), Meta(git)
+    flakes = config.lifecycle.backend == "nixos"
+    repositories = Repositories(git, flakes=flakes)
+    meta = Meta(git, AgentFlakes(git, config.nixos) if flakes else None)
     await repositories.prepare()
     await meta.recover()
     ledger.record_again()

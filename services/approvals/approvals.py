@@ -367,7 +367,7 @@ class Approvals:
                 "`git fetch applied && git rebase applied/main`. To go back to an older commit, "
                 "set the option revert."
             )
-        await self._repositories.check(agent, commit, base=main)
+        await self._repositories.check(agent, commit, base=main, own=by == names.OPERATOR)
         bounds.check_config(await self._repositories.read(agent, commit, agentfile.NAME))
         if kind is ApprovalKind.REVERT and not await self._was_deployed(agent, commit):
             # The operator must not take for known what only claims to go back.

@@ -148,7 +148,7 @@ class Reconciler:
             return initial
         text = agentfile.TEMPLATE if config is None else config
         message = f"Initial configuration of {agent}"
-        return await self._repositories.commit_file(agent, text, message, parent=main)
+        return await self._repositories.commit_first(agent, text, message, parent=main)
 
     async def ensure_commit(self, approval: Approval) -> Approval:
         """Return the request with a commit: one of a version without commits has none."""

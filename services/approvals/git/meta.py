@@ -1,15 +1,18 @@
 """The repository that says what each agent runs; its log is the audit trail of the hive.
 
-`agents.json` holds the request and the commit of each agent. A deploy is first prepared: written
-there, but not committed. A successful one is finalized (committed), a failed one aborted (taken
-back). Deploys of several agents may be prepared at once; each commit holds one agent's.
+`agents.json` holds the request and the commit of each agent; where agents have NixOS systems, the
+repository is a flake besides. A deploy is first prepared: written there, but not committed. A
+successful one is finalized (committed), a failed one aborted (taken back). Deploys of several
+agents may be prepared at once; each commit holds one agent's.
 """
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
+from services import flakelock, metaflake
 from services.approvals.git.repositories import clear
 from services.approvals.git.runner import git, resolve
 from wire.errors import Conflict
@@ -17,6 +20,7 @@ from wire.records.approvals import Deploy
 from wire.text.escaping import prose
 
 _FILE: Final = "agents.json"
+_FLAKE: Final = (metaflake.FLAKE, flakelock.NAME)
 _MAIN: Final = "refs/heads/main"
 _SUBJECT: Final = 200
 """Characters of a description's first line that the log keeps."""
@@ -32,10 +36,24 @@ class Pin(NamedTuple):
     commit: str
 
 
+class Flake(Protocol):
+    """The files besides agents.json."""
+
+    async def files(self, commits: Mapping[str, str]) -> dict[str, bytes]:
+        """Return the files for the commits that the agents run."""
+
+
 class Meta:
     """The repository `meta` below `root`. One call runs at a time; the others wait."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, flake: Flake | None = None) -> None:
+        """Do nothing before `recover`.
+
+        Args:
+            root: the directory of the repository.
+            flake: the files of a flake; None: agents have no NixOS systems.
+        """
+        self._flake = flake
         self._tree = root / "meta"
         self._home = self._tree / ".git"
         self._prepared: dict[str, Pin] = {}
@@ -51,9 +69,12 @@ class Meta:
             self._tree.chmod(0o755)
             await git(self._home, "init", "--quiet", "--template=")
             clear(self._home)
-            (self._tree / f".{_FILE}").unlink(missing_ok=True)
+            for name in (_FILE, *_FLAKE):
+                (self._tree / f".{name}").unlink(missing_ok=True)
             if await resolve(self._home, _MAIN) is None:
                 await self._commit({}, "Begin", None)
+            elif await self._outdated():
+                await self._commit(await self._deployed(), "Update the inputs", None)
             else:
                 await self._show()
 
@@ -136,14 +157,34 @@ class Meta:
                 return deploys[:limit]
             count *= 2  # some of them were removals
 
+    async def _outdated(self) -> bool:
+        """Return whether the committed flake is made from other inputs than those of the host."""
+        listed = (await git(self._home, "ls-tree", "-z", _MAIN)).decode()
+        entries = [line.split() for line in listed.split("\0")[:-1]]
+        there = {name: blob for _mode, _kind, blob, name in entries}
+        if self._flake is None:
+            return there.keys() != {_FILE}
+        files = await self._files(await self._deployed())
+        return there != {name: await self._blob(content) for name, content in files.items()}
+
+    async def _files(self, pins: dict[str, Pin]) -> dict[str, bytes]:
+        commits = {agent: pin.commit for agent, pin in pins.items()}
+        flake = await self._flake.files(commits) if self._flake else {}
+        return {_FILE: _text(pins), **flake}
+
+    async def _blob(self, content: bytes) -> str:
+        return await self._word("hash-object", "-w", "--stdin", stdin=content)
+
     async def _deployed(self) -> dict[str, Pin]:
         found = json.loads(await git(self._home, "cat-file", "blob", f"{_MAIN}:{_FILE}"))
         return {agent: Pin(pin["approval"], pin["commit"]) for agent, pin in found.items()}
 
     async def _commit(self, pins: dict[str, Pin], message: str, done: str | None) -> None:
-        """Commit `pins`. The moved branch is the truth; index and file are made from it."""
-        blob = await self._word("hash-object", "-w", "--stdin", stdin=_text(pins))
-        tree = await self._word("mktree", stdin=f"100644 blob {blob}\t{_FILE}\n".encode())
+        """Commit `pins`. The moved branch is the truth; index and files are made from it."""
+        files = await self._files(pins)
+        blobs = {name: await self._blob(content) for name, content in files.items()}
+        entries = "".join(f"100644 blob {blob}\t{name}\n" for name, blob in blobs.items())
+        tree = await self._word("mktree", stdin=entries.encode())
         head = await resolve(self._home, _MAIN)
         on_top = ("-p", head) if head else ()
         said = message.encode(errors="replace")
@@ -154,12 +195,17 @@ class Meta:
         await self._show()
 
     async def _show(self) -> None:
-        """Write the index as committed, and the file as committed with what is prepared."""
+        """Write the index as committed, and the files as committed with what is prepared."""
         await git(self._home, "read-tree", _MAIN)
-        path = self._tree / f".{_FILE}"
-        path.write_bytes(_text({**await self._deployed(), **self._prepared}))
-        path.chmod(0o644)
-        path.replace(self._tree / _FILE)
+        files = await self._files({**await self._deployed(), **self._prepared})
+        for name, content in files.items():
+            path = self._tree / f".{name}"
+            path.write_bytes(content)
+            path.chmod(0o644)
+            path.replace(self._tree / name)
+        if self._flake is None:
+            for name in _FLAKE:
+                (self._tree / name).unlink(missing_ok=True)
 
     async def _word(self, *arguments: str, stdin: bytes) -> str:
         return (await git(self._home, *arguments, stdin=stdin)).decode().strip()

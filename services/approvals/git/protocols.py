@@ -21,10 +21,13 @@ class Repositories(Protocol):
     ) -> str:
         """Commit a file; no reference moves."""
 
+    async def commit_first(self, agent: str, text: str, message: str, *, parent: str | None) -> str:
+        """Commit agent.toml, and what else a configuration begins with; no reference moves."""
+
     async def fetch(self, agent: str, commit: str) -> str:
         """Take a commit from the proposed repository; return its whole name."""
 
-    async def check(self, agent: str, commit: str, *, base: str | None) -> None:
+    async def check(self, agent: str, commit: str, *, base: str | None, own: bool = False) -> None:
         """Raise unless the tree of `commit` may be deployed in the place of that of `base`."""
 
     async def read(self, agent: str, commit: str, path: str) -> str:

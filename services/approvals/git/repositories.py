@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from services.approvals.git import quarantine, tree_policy
+from services import metaflake
+from services.approvals.git import flake_policy, quarantine, tree_policy
 from services.approvals.git.runner import GitFailed, git, resolve, run
 from wire import names
 from wire.errors import Conflict, InvalidArgument, LimitExceeded, NotFound
@@ -46,8 +47,12 @@ _LEFT_BEHIND: Final = ("*.lock", "refs/**/*.lock", "objects/*/tmp_*", "objects/t
 class Repositories:
     """The repositories below `root`: `applied` is ours, `proposed` the manager's."""
 
-    def __init__(self, root: Path, *, scratch: Path = SCRATCH) -> None:
-        """Use the repositories below `root`; the quarantines are made in `scratch`."""
+    def __init__(self, root: Path, *, scratch: Path = SCRATCH, flakes: bool = False) -> None:
+        """Use the repositories below `root`; the quarantines are made in `scratch`.
+
+        `flakes`: whether configurations are flakes, with a NixOS module.
+        """
+        self._flakes = flakes
         self._applied = root.absolute() / "applied"
         self._proposed = root / "proposed"
         self._scratch = scratch
@@ -115,9 +120,21 @@ class Repositories:
         home = self._home(agent)
         blob = await _word(home, "hash-object", "-w", "--stdin", stdin=text.encode())
         tree = await _with_blob(home, parent, path.split("/"), blob)
-        on_top = ("-p", parent) if parent else ()
-        said = message.replace("\0", "").encode(errors="replace")
-        return await _word(home, "commit-tree", *on_top, "-F", "-", tree, stdin=said)
+        return await self._commit(home, tree, message, parent)
+
+    async def commit_first(self, agent: str, text: str, message: str, *, parent: str | None) -> str:
+        """Commit `text` as agent.toml, and the other files that a configuration begins with.
+
+        Those that `parent` has are kept; raise as `commit_file`.
+        """
+        commit = await self.commit_file(agent, text, message, parent=parent)
+        if self._flakes and metaflake.FLAKE not in await self.files(agent, commit):
+            tree, home = commit, self._home(agent)
+            for path, content in metaflake.BOILERPLATE.items():
+                blob = await _word(home, "hash-object", "-w", "--stdin", stdin=content.encode())
+                tree = await _with_blob(home, tree, [path], blob)
+            commit = await self._commit(home, tree, message, parent)
+        return commit
 
     async def fetch(self, agent: str, commit: str) -> str:
         """Take a commit from the manager's proposed repository; return all 40 digits of it.
@@ -149,10 +166,16 @@ class Repositories:
                 return ours[0]
             raise
 
-    async def check(self, agent: str, commit: str, *, base: str | None) -> None:
-        """Check that `commit` may be deployed in the place of `base`; see tree_policy.check."""
+    async def check(self, agent: str, commit: str, *, base: str | None, own: bool = False) -> None:
+        """Check that `commit` may be deployed in the place of `base`.
+
+        See tree_policy.check and flake_policy.check. `own`: whether the operator proposes it.
+        """
+        home = self._home(agent)
         async with self._checks:
-            await tree_policy.check(self._home(agent), commit, base)
+            await tree_policy.check(home, commit, base, flakes=self._flakes)
+            if self._flakes:
+                await flake_policy.check(home, commit, base, own=own)
 
     async def read(self, agent: str, commit: str, path: str) -> str:
         """Return the text of a file.
@@ -263,11 +286,12 @@ class Repositories:
         """
         between = [*_DIFF, f"-O{_ORDER}", "--end-of-options", old or _NOTHING, new, "--"]
         # A line that changes may change the meaning of any other one of this file: it may end a
-        # text that went on to the end of the file. So the whole file is shown.
-        whole = ["diff", f"--unified={tree_policy.MAX_AGENT_FILE}", *between]
-        others = ["diff", *between, f":(top,exclude){tree_policy.AGENT_FILE}"]
+        # text, or a comment, that went on to the end of the file. So the whole file is shown.
+        wholly = [tree_policy.AGENT_FILE, *([metaflake.MODULE] if self._flakes else [])]
+        whole = ["diff", f"--unified={tree_policy.MAX_AGENT_FILE}", *between, *wholly]
+        others = ["diff", *between, *(f":(top,exclude){path}" for path in wholly)]
         async with self._checks:
-            first = await run(self._home(agent), *whole, tree_policy.AGENT_FILE, limit=MAX_DIFF)
+            first = await run(self._home(agent), *whole, limit=MAX_DIFF)
             room = MAX_DIFF - len(first.output)
             second = await run(self._home(agent), *others, limit=room)
         if first.status or second.status:
@@ -283,6 +307,12 @@ class Repositories:
             f"runuser -u hive-approvals -- git --git-dir={self._applied / agent} diff "
             f"{(old or _NOTHING)[:12]} {new[:12]}]\n"
         )
+
+    @staticmethod
+    async def _commit(home: Path, tree: str, message: str, parent: str | None) -> str:
+        on_top = ("-p", parent) if parent else ()
+        said = message.replace("\0", "").encode(errors="replace")
+        return await _word(home, "commit-tree", *on_top, "-F", "-", tree, stdin=said)
 
     def _home(self, agent: str) -> Path:
         home = self._applied / agent

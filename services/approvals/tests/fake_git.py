@@ -61,6 +61,9 @@ class FakeRepositories:
             ours[name] = Commit(text, parent)
             return name
 
+    async def commit_first(self, agent: str, text: str, message: str, *, parent: str | None) -> str:
+        return await self.commit_file(agent, text, message, parent=parent)
+
     async def fetch(self, agent: str, commit: str) -> str:
         async with self.faults.at("fetch"):
             ours, theirs = self._of(agent).commits, self.proposed.get(agent, {})
@@ -74,7 +77,7 @@ class FakeRepositories:
                 at = known[at].parent
             return found[0]
 
-    async def check(self, agent: str, commit: str, *, base: str | None) -> None:
+    async def check(self, agent: str, commit: str, *, base: str | None, own: bool = False) -> None:
         self._commit(agent, commit)
 
     async def read(self, agent: str, commit: str, path: str) -> str:
