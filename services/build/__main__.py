@@ -10,6 +10,7 @@ from typing import Final
 
 from services.build.apt import Apt
 from services.build.builder import Builder, BuildError, say
+from services.build.nix import Nix
 from services.config import Config
 from services.errors import ConfigError
 
@@ -27,7 +28,10 @@ def main() -> int:
     agent, commit = sys.argv[1], os.environ.get("HIVE_COMMIT", "")
     try:
         cache = Path(os.environ.get("CACHE_DIRECTORY", CACHE))
-        Builder(APPLIED, BUILDS, Apt(cache), Config.load()).build(agent, commit)
+        config = Config.load()
+        nixos = config.lifecycle.backend == "nixos"
+        systems = Nix(APPLIED, cache / "nix", config.nixos) if nixos else None
+        Builder(APPLIED, BUILDS, Apt(cache), config, systems).build(agent, commit)
     except (BuildError, ConfigError) as error:
         say(str(error))
         return 1
