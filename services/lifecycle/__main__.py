@@ -7,7 +7,7 @@ from pathlib import Path
 
 from systemd import daemon
 
-from services import unit
+from services import metaflake, unit
 from services.config import Config, LifecycleConfig
 from services.deliverer import Deliverer
 from services.directories import state_directory
@@ -188,6 +188,9 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     prefix = Path(sys.prefix)
     backend = Nspawn(Systemd(bus), config, prefix, addresses=HostAddresses(inherited_socket()))
     current = version.current(prefix)
+    if config.lifecycle.backend == "nixos":
+        # The systems of agents have more inputs: nixpkgs may change alone.
+        current += f".{metaflake.stamp(config.nixos)[:12]}"
     broker, ledger = BusBroker(bus), BusLedger(bus)
     parts = compose(store, backend, broker, ledger, observer, config.lifecycle, current)
     observer.attach(parts)

@@ -10,7 +10,17 @@ import pytest
 from tests.system.hive import BACKEND, REPO, UNITS, Hive, worker
 from tests.system.inside import inside
 
-SUITES = ("nixos", "containers", "verbs", "crash", "deploy", "stopped", "sleep", "own_network")
+SUITES = (
+    "nixos",
+    "nix_builds",
+    "containers",
+    "verbs",
+    "crash",
+    "deploy",
+    "stopped",
+    "sleep",
+    "own_network",
+)
 """The files that hold for both backends."""
 
 nixos = pytest.mark.skipif(BACKEND != "nixos", reason="test_the_suites_hold_with_nixos runs this")

@@ -75,7 +75,7 @@ class Backend(Protocol):
     async def reconcile(self, spec: Spec, *, running: bool) -> Reconciled:
         """Correct everything on the host that belongs to the container, like `configure`."""
 
-    async def build(self, spec: Spec, job: int, tell: Tell) -> bool:
+    async def build(self, spec: Spec, job: int, tell: Tell, *, renew: bool = False) -> bool:
         """Build the configuration at `spec.commit` unless it is built already.
 
         A build may take as long as a download does. It continues after a cancellation, until
@@ -85,12 +85,19 @@ class Backend(Protocol):
             spec: the agent and the commit.
             job: the job that the journal names with the output.
             tell: is called with further lines of the output of a build that takes longer.
+            renew: build again what another version of Hyperhive has built.
 
         Returns:
             Whether something had to be built.
 
         Raises:
             Conflict: the build failed; the text ends with its last lines.
+        """
+
+    def is_current(self, spec: Spec) -> bool:
+        """Return whether this version of Hyperhive has built the configuration.
+
+        A start does without that: it does not wait for a build, nor fail with one.
         """
 
     async def stop_build(self, name: str) -> None:

@@ -5,6 +5,7 @@ A build is complete when its directory has the name of its commit. Complete buil
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,8 @@ LAST_LINES: Final = 50
 
 SYSTEM: Final = "system"
 """The link in a build to a toplevel of NixOS."""
+STAMP: Final = "inputs"
+"""The file in a build that identifies the inputs of its system, 64 characters."""
 
 MAX_WHY: Final = 300
 """The characters of the last log line that the first sentence of that error repeats."""
@@ -38,7 +41,16 @@ MAX_WHY: Final = 300
 class Builds:
     """The builds of all agents."""
 
-    def __init__(self, systemd: Systemd, journal: Journal, layout: Layout) -> None:
+    def __init__(self, systemd: Systemd, journal: Journal, layout: Layout, stamp: str = "") -> None:
+        """Do nothing before `make`.
+
+        Args:
+            systemd: the host's systemd, which runs the builds.
+            journal: the journal, for the lines of failed builds.
+            layout: the paths on the host.
+            stamp: what identifies the inputs of NixOS systems; empty: builds have no systems.
+        """
+        self._stamp = stamp
         self._systemd = systemd
         self._journal = journal
         self._output = LogReader()
@@ -99,9 +111,22 @@ class Builds:
                 f"The build of {spec.name} at {spec.commit[:12]} cannot be used: {error}"
             ) from error
 
-    async def make(self, spec: Spec, job: int, tell: Tell) -> bool:
+    def is_current(self, spec: Spec) -> bool:
+        """Return whether the system of a build is made from the inputs of the host."""
+        if not (spec.commit and self._stamp):
+            return True
+        try:
+            stamp = read_below(self._layout.builds, (spec.name, spec.commit, STAMP), 100)
+        except OSError:
+            return False
+        return stamp.decode(errors="replace").strip() == self._stamp
+
+    async def make(self, spec: Spec, job: int, tell: Tell, *, renew: bool = False) -> bool:
         """Build the configuration unless it is built already; see `Backend.build`."""
-        if not spec.commit or await asyncio.to_thread(self._complete, spec):
+        if not spec.commit:
+            return False
+        complete = await asyncio.to_thread(self._complete, spec)
+        if complete and (not renew or await asyncio.to_thread(self.is_current, spec)):
             return False
         unit = names.build_unit(spec.name)
         if await asyncio.to_thread(self._order, spec, job):
@@ -142,7 +167,17 @@ class Builds:
             ):
                 own.remove(spec.commit)
             return False
-        return True
+        return self._has_system(spec)
+
+    def _has_system(self, spec: Spec) -> bool:
+        """Return whether the system of a build, if it has one, is in the Nix store."""
+        if not self._stamp:
+            return True
+        try:
+            system = self.system(spec)
+        except Conflict:
+            return False
+        return not system or os.path.lexists(self._layout.root / system.lstrip("/"))
 
     def _order(self, spec: Spec, job: int) -> bool:
         """Write the order to build `spec`; return whether it differs from the last order."""

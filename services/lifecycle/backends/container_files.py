@@ -69,6 +69,7 @@ class ContainerFiles:
         """
         self._builds.read(spec)
         self._system.check(spec)
+        self._system.hold(spec)
         old_root.retire(self._layout, spec.name)
         with (
             Directory.open(self._layout.machines, changes=changes) as machines,
@@ -80,6 +81,10 @@ class ContainerFiles:
         self.write_gateway(spec)
         left = self._remove_other(spec.name, changes)
         return self.write_drop_in(spec, changes) or left
+
+    def release_others(self, spec: Spec) -> None:
+        """Give free what only a container that does not run any more needed on the host."""
+        self._system.release_others(spec)
 
     def retire_old_root(self, name: str) -> bool:
         """Take the root of an earlier version out of use; return whether there is one."""
@@ -199,6 +204,7 @@ class ContainerFiles:
         await remove_below(self._layout.sockets, name)
         await remove_below(self._layout.web, name)
         await remove_below(self._layout.gateway, f"{name}.json")
+        await self._system.release(name)
 
     async def purge_data(self, spec: Spec) -> None:
         """Remove the data of the agent, and the working copy of its configuration."""

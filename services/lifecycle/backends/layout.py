@@ -108,6 +108,14 @@ class Layout:
         """The orders to hive-build@NAME.service, as NAME.env."""
         return self.root / "run/hyperhive/builds"
 
+    @property
+    def gc_roots(self) -> Path:
+        """The links that keep Nix from removing systems, in a directory for each agent.
+
+        The NixOS module makes it. On a host without it, nothing is kept.
+        """
+        return self.root / "nix/var/nix/gcroots/hyperhive"
+
     def drop_in_folder(self, name: str) -> str:
         """Return the directory of the container unit's drop-in, in `units`."""
         return f"{container_unit(name)}.d"

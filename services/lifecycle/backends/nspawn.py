@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from services import metaflake
 from services.agentfile import AgentFile
 from services.config import Config
 from services.lifecycle.agents import resources
@@ -70,7 +71,8 @@ class Nspawn:
         nixos = config.lifecycle.backend == "nixos"
         self._layout = replace(layout or Layout(), in_run=nixos)
         self._journal = Journal()
-        self._builds = Builds(systemd, self._journal, self._layout)
+        stamp = metaflake.stamp(config.nixos) if nixos else ""
+        self._builds = Builds(systemd, self._journal, self._layout, stamp)
         self._addresses = addresses or HostAddresses()
         self._name_servers = NameServers(self._layout.root)
         self._credentials = CredentialFiles(self._layout.credentials)
@@ -252,9 +254,13 @@ class Nspawn:
 
     # The deployed configuration
 
-    async def build(self, spec: Spec, job: int, tell: Tell) -> bool:
+    async def build(self, spec: Spec, job: int, tell: Tell, *, renew: bool = False) -> bool:
         """Run hive-build@NAME.service and wait for its end."""
-        return await self._builds.make(spec, job, tell)
+        return await self._builds.make(spec, job, tell, renew=renew)
+
+    def is_current(self, spec: Spec) -> bool:
+        """Return whether the system of the build is made from the inputs of the host."""
+        return self._builds.is_current(spec)
 
     async def stop_build(self, name: str) -> None:
         """Stop hive-build@NAME.service and wait for its end."""
@@ -365,6 +371,7 @@ class Nspawn:
         # ends, in order, a start that systemd itself began after a crash.
         await self.stop(spec.name)
         self._files.make_socket_directory(spec)
+        self._files.release_others(spec)
         await self._reset_failures(spec.name)
         # Limits that were set on an earlier run must not outlive a change of the configuration.
         limits = resources.properties(self.resources(spec))

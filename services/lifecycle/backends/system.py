@@ -40,5 +40,14 @@ class ContainerSystem(Protocol):
     def command(self, spec: Spec) -> tuple[str, str]:
         """Return the command that sets the kernel limits, and the init that it starts."""
 
+    def hold(self, spec: Spec) -> None:
+        """Keep on the host what the next start boots from, besides what the container runs from."""
+
+    def release_others(self, spec: Spec) -> None:
+        """Keep only what the next start boots from: the container does not run."""
+
+    async def release(self, name: str) -> None:
+        """Keep nothing for a container that is removed."""
+
     def packages(self, spec: Spec) -> Path | None:
         """Return the directory of a build that systemd-nspawn opens by path, if there is one."""

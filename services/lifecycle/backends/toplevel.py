@@ -12,7 +12,7 @@ from typing import Final
 
 from services.configvalues import STORE_PATH
 from services.lifecycle.agents.agent import Spec
-from services.lifecycle.backends import confinement, container_network, rootfs
+from services.lifecycle.backends import confinement, container_network, gc_roots, rootfs
 from services.lifecycle.backends.builds import SYSTEM, Builds
 from services.lifecycle.backends.effective_config import EffectiveConfig
 from services.lifecycle.backends.layout import Layout
@@ -92,6 +92,18 @@ class Toplevel:
     def command(self, spec: Spec) -> tuple[str, str]:
         """Return the script of the host's package, whose shell is in the store, and the init."""
         return f"{self._prefix}/{confinement.SCRIPT}", f"{self._toplevel(spec)}/init"
+
+    def hold(self, spec: Spec) -> None:
+        """Add a link that keeps Nix from removing the toplevel."""
+        gc_roots.hold(self._layout, spec.name, self._toplevel(spec))
+
+    def release_others(self, spec: Spec) -> None:
+        """Remove the links to other toplevels."""
+        gc_roots.hold(self._layout, spec.name, self._toplevel(spec), alone=True)
+
+    async def release(self, name: str) -> None:
+        """Remove all links."""
+        await gc_roots.release(self._layout, name)
 
     def packages(self, spec: Spec) -> Path | None:
         """Return None: the build is a link into the store, and nspawn gets its target."""

@@ -52,6 +52,15 @@ class UsrSystem:
         """Return the shell and the systemd of the container's /usr."""
         return f"/bin/sh {self._prefix}/{confinement.SCRIPT}", confinement.INIT
 
+    def hold(self, spec: Spec) -> None:
+        """Do nothing: the host keeps its /usr."""
+
+    def release_others(self, spec: Spec) -> None:
+        """Do nothing."""
+
+    async def release(self, name: str) -> None:
+        """Do nothing."""
+
     def packages(self, spec: Spec) -> Path | None:
         """Return the packages of the build, which are laid over /usr."""
         return self._builds.packages(spec)

@@ -100,7 +100,12 @@ class Containers:
         except HiveError as error:
             # A broker that starts is told anyway.
             step(f"{agent.name}: the limit of attempts was not set: {error}")
-        self._roster.mark_current(agent.name)
+        self.mark_current(agent)
+
+    def mark_current(self, agent: Agent) -> None:
+        """Note that this version of Hyperhive has made the container, unless its build is older."""
+        if self._backend.is_current(agent.spec):
+            self._roster.mark_current(agent.name)
 
     async def write(self, agent: Agent) -> None:
         """Write the files of a container, for its present network.

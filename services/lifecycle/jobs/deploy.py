@@ -99,7 +99,7 @@ class DeploySteps:
         with waiting(job):
             step(f"{agent.name}: building the configuration at {commit[:12]}")
             try:
-                await self._backend.build(agent.spec_at(commit), job.number, job.tell)
+                await self._backend.build(agent.spec_at(commit), job.number, job.tell, renew=True)
             except HiveError:
                 await self._containers.raise_if_host_stops()
                 await self._restart_after_boot(job)

@@ -282,7 +282,7 @@ class Steps:
         agent = self._roster.agent(job.agent)
         changes = []
         with waiting(job):
-            if await self._backend.build(agent.spec, job.number, job.tell):
+            if await self._backend.build(agent.spec, job.number, job.tell, renew=True):
                 changes.append("configuration rebuilt")
         step(f"{agent.name}: checking and repairing the files")
         found = await self._backend.reconcile(agent.spec, running=agent.unit_status.up)
@@ -299,7 +299,7 @@ class Steps:
             await self._containers.start(job)
             changes.append("started")
         elif not agent.unit_status.up:
-            self._roster.mark_current(agent.name)
+            self._containers.mark_current(agent)
             if job.verb is JobVerb.REBUILD:
                 self._containers.note_later_start(job)
         return "; ".join(changes)

@@ -41,6 +41,7 @@ class FakeBackend:
         # Commits: the built ones, those of each container's files and of each running container,
         # those that no container starts with, and the configurations at them.
         self.built: set[str] = set()
+        self.outdated: set[str] = set()
         self.laid: dict[str, str] = {}
         self.running: dict[str, str] = {}
         self.broken: set[str] = set()
@@ -112,14 +113,18 @@ class FakeBackend:
     async def listening_ports(self) -> frozenset[int]:
         return self.bound
 
-    async def build(self, spec: Spec, job: int, tell: Tell) -> bool:
-        if not spec.commit or spec.commit in self.built:
+    async def build(self, spec: Spec, job: int, tell: Tell, *, renew: bool = False) -> bool:
+        if not spec.commit or (spec.commit in self.built and (self.is_current(spec) or not renew)):
             return False
         await self._called("build", spec.name, spec.commit)
         tell([f"{spec.commit} is built"])
         self.built.add(spec.commit)
+        self.outdated.discard(spec.commit)
         await self._did()
         return True
+
+    def is_current(self, spec: Spec) -> bool:
+        return spec.commit not in self.outdated
 
     async def stop_build(self, name: str) -> None:
         await self._called("stop_build", name)

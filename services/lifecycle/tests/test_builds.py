@@ -47,7 +47,12 @@ class Host:
             folder.mkdir(parents=True)
         os.chown(self.layout.builds, BUILDER, BUILDER)
         manager.starting = self._build
-        self.builds = Builds(client, Journal(self.entries.open, synced), self.layout)
+        self.client = client
+        self.builds = self.with_stamp("")
+
+    def with_stamp(self, stamp: str) -> Builds:
+        """Return the builds of a host with other inputs; "" has no systems."""
+        return Builds(self.client, Journal(self.entries.open, synced), self.layout, stamp)
 
     @property
     def file(self) -> Path:
@@ -196,3 +201,50 @@ async def test_what_is_forgotten_leaves_nothing(host: Host) -> None:
 async def test_a_build_can_be_stopped(host: Host) -> None:
     await host.builds.stop("alice")
     assert host.manager.calls == [("StopUnit", UNIT), ("ResetFailedUnit", UNIT)]
+
+
+STAMP, OTHER = "1" * 64, "2" * 64
+SYSTEM = f"/nix/store/{'b' * 32}-nixos-system-alice"
+
+
+def with_system(host: Host) -> None:
+    """Make the build of alice, with a system, as hive-build does."""
+    host.file.parent.mkdir(parents=True)
+    host.file.write_text(host.content)
+    (host.file.parent / "inputs").write_text(f"{STAMP}\n")
+    (host.file.parent / "system").symlink_to(SYSTEM)
+    (host.layout.root / SYSTEM.lstrip("/")).mkdir(parents=True)
+
+
+async def test_a_system_of_other_inputs_is_renewed_when_asked(host: Host) -> None:
+    with_system(host)
+    current, outdated = host.with_stamp(STAMP), host.with_stamp(OTHER)
+    assert current.is_current(ALICE)
+    assert not await current.make(ALICE, 7, ignored, renew=True)
+    assert not outdated.is_current(ALICE)
+    assert not await outdated.make(ALICE, 7, ignored), "a start waits for no build"
+    assert host.orders == []
+    host.manager.starting = lambda _unit: host.orders.append("again")
+    assert await outdated.make(ALICE, 7, ignored, renew=True)
+    assert host.orders == ["again"]
+    assert host.file.exists(), "the build is replaced when it is complete"
+
+
+async def test_a_build_of_a_version_without_systems_is_outdated(host: Host) -> None:
+    await host.builds.make(ALICE, 7, ignored)
+    assert host.builds.is_current(ALICE)
+    assert not host.with_stamp(STAMP).is_current(ALICE)
+    assert host.with_stamp(STAMP).is_current(replace(ALICE, commit=""))
+
+
+@pytest.mark.parametrize("gone", ["system", "target"])
+async def test_a_system_that_is_gone_is_built_again(host: Host, gone: str) -> None:
+    with_system(host)
+    if gone == "target":
+        (host.layout.root / SYSTEM.lstrip("/")).rmdir()
+    else:
+        (host.file.parent / "system").unlink()
+        (host.file.parent / "system").mkdir()
+    host.manager.starting = lambda _unit: host.orders.append("again")
+    assert await host.with_stamp(STAMP).make(ALICE, 7, ignored)
+    assert host.orders == ["again"]

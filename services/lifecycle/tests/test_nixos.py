@@ -199,3 +199,35 @@ async def test_another_backend_takes_an_agent_over(host: Host) -> None:
     assert [path.name for path in units.iterdir()] == ["sockets.target.wants"]
     assert not list((host.layout.machines / "h-alice/usr").iterdir())
     assert (host.layout.data / "alice/state").stat().st_uid == BASE
+
+
+def roots(host: Host) -> list[str]:
+    """The systems that Nix must not remove."""
+    folder = host.root / "nix/var/nix/gcroots/hyperhive/alice"
+    return sorted(os.readlink(link) for link in folder.iterdir()) if folder.exists() else []  # noqa: PTH115 - not resolved
+
+
+async def test_nix_keeps_what_a_container_runs_from(host: Host) -> None:
+    """An update changes the settings while the container runs; a crash starts the new system."""
+    (host.root / "nix/var/nix/gcroots/hyperhive").mkdir(parents=True)
+    await host.backend.configure(ALICE)
+    assert roots(host) == [SYSTEM]
+    spec = built(host)
+    store(host, BUILT)
+    await host.backend.configure(spec)
+    assert roots(host) == sorted([SYSTEM, BUILT])
+    await host.backend.start(spec)
+    assert roots(host) == [BUILT]
+    await host.backend.destroy(spec, purge=False)
+    assert roots(host) == []
+
+
+async def test_a_host_that_keeps_nothing_runs_containers(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    await host.backend.configure(ALICE)
+    assert not caplog.records
+    (host.root / "nix/var/nix/gcroots").mkdir(parents=True)
+    (host.root / "nix/var/nix/gcroots/hyperhive").symlink_to(host.root)  # cannot be opened
+    await host.backend.configure(ALICE)
+    assert "may remove the system of alice" in caplog.text

@@ -9,9 +9,9 @@ from services.lifecycle.jobs import rolling_update
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.jobs.rolling_update import UPDATE_FAILED
 from services.lifecycle.tests.room import DONE, Room
-from wire.errors import Unavailable
+from wire.errors import Conflict, Unavailable
 from wire.principal import agent
-from wire.records.lifecycle import AgentState, JobVerb, Report
+from wire.records.lifecycle import AgentState, DeployOptions, JobVerb, Report
 
 LATER = "it is restarted when it is idle"
 
@@ -295,3 +295,30 @@ async def test_a_killed_lifecycle_goes_on_where_it_was(room: Room) -> None:
     report(room, "bob")
     report(room, "alice")
     await updated(room, "alice")
+
+
+async def test_a_start_keeps_an_old_build_and_an_update_renews_it(room: Room) -> None:
+    """With NixOS systems, a start waits for no build, so only an update makes an agent current."""
+    commit = "c" * 40
+    assert await room.diary.end_of(room.orders.deploy("bob", commit, DeployOptions())) == DONE
+    room.backend.outdated.add(commit)
+    await upgrade(room)
+    await room.order(JobVerb.RESTART, "bob")
+    assert "bob" in stale(room)
+    report(room, "bob")
+    await updated(room, "bob")
+    assert not room.backend.outdated
+    assert "bob" not in stale(room)
+
+
+async def test_an_old_build_that_cannot_be_renewed_ends_the_update(room: Room) -> None:
+    commit = "c" * 40
+    assert await room.diary.end_of(room.orders.deploy("bob", commit, DeployOptions())) == DONE
+    room.backend.outdated.add(commit)
+    await upgrade(room)
+    room.backend.fail["build"] = Conflict("Nix cannot build it.")
+    report(room, "bob")
+    await room.diary.end_of(job(room, "bob"))
+    assert room.state("bob") is AgentState.RUNNING
+    assert "bob" in stale(room)
+    assert any("Nix cannot build it" in text for _kind, text in failures(room))
