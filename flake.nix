@@ -63,6 +63,24 @@
           };
         };
 
+      # The inputs from which the systems of agents are made: this flake, and its own inputs.
+      ownInputs =
+        { lib, ... }:
+        {
+          key = "hyperhive#inputs";
+          services.hyperhive.settings.nixos.inputs =
+            lib.mapAttrs
+              (_: input: {
+                path = lib.mkDefault "${input}";
+                nar_hash = lib.mkDefault input.narHash;
+                last_modified = lib.mkDefault (input.lastModified or 1);
+              })
+              {
+                hyperhive = self;
+                inherit nixpkgs nixpkgs-unstable;
+              };
+        };
+
       # A set, not a path: Nix 2.8 accepts no paths here. The key makes a second import harmless.
       module = name: {
         _file = "${self}/flake.nix#nixosModules.${name}";
@@ -70,6 +88,7 @@
         imports = [
           (./nix/modules + "/${name}.nix")
           own
+          ownInputs
         ];
       };
     in

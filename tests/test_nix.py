@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from services.config import Config
+from services import flakelock, metaflake
+from services.config import Config, NixosConfig
 from tests.nix import (
     IMPOSSIBLE,
     MISTYPED,
@@ -433,6 +434,42 @@ def test_an_mcp_server_with_a_name_of_the_hives_own_is_refused(
     assert failures("docs") == []
     [message] = failures(name)
     assert "Give the server another name." in message
+
+
+def test_the_flake_is_an_input_of_the_agents_systems(flake: str, tmp_path: Path) -> None:
+    """A host gives its inputs to the agents, and Nix takes the flake that is made from them."""
+    expression = f"""
+      let host = lib.nixosSystem {{ modules = [ flake.nixosModules.default {ON} ]; }};
+      in {{
+        inputs = host.config.services.hyperhive.settings.nixos.inputs;
+        makes = builtins.isFunction flake.lib.agentSystem;
+      }}
+    """
+    found = with_flake(expression, flake, tmp_path)
+    assert found["makes"]
+    config = NixosConfig.model_validate({"inputs": found["inputs"]})
+    assert config.inputs.keys() == {"hyperhive", "nixpkgs", "nixpkgs-unstable"}
+    meta = tmp_path / "meta"
+    meta.mkdir()
+    (meta / metaflake.FLAKE).write_text(metaflake.flake(config, tmp_path, []))
+    (meta / flakelock.NAME).write_text(metaflake.lock(config, tmp_path, {}))
+    run("nix", "flake", "lock", "--no-update-lock-file", f"path:{meta}", home=tmp_path)
+
+
+def test_builds_with_nix_are_limited_as_the_drop_in_says(tmp_path: Path) -> None:
+    def host(sandbox: str) -> Any:
+        nix = f"nix.settings.sandbox = {sandbox};"
+        hive = with_hive("")
+        return evaluate(tmp_path, hive.replace("{ services", f"{{ {nix} services", 1))["config"]
+
+    text = (ROOT / "services/build/hive-build-nixos.conf").read_text()
+    lines = [line for line in text.splitlines() if "=" in line and not line.startswith("#")]
+    limits = dict(line.split("=", 1) for line in lines)
+    safe, unsafe = host("true"), host("false")
+    assert safe["systemd"]["services"]["hive-build@"]["serviceConfig"] == limits
+    assert all(one["assertion"] for one in safe["assertions"])
+    [failed] = [one["message"] for one in unsafe["assertions"] if not one["assertion"]]
+    assert "nix.settings.sandbox must keep from the host" in failed
 
 
 def test_the_overlay_gives_the_packages_to_others(flake: str, tmp_path: Path) -> None:

@@ -23,7 +23,12 @@ in
   config = lib.mkIf (hive.enable && cfg.enable) {
     systemd.services.hive-approvals = {
       wantedBy = [ "hive.target" ];
-      restartTriggers = triggers.of hive.settings [ "approvals" ];
+      restartTriggers =
+        triggers.of hive.settings [
+          "approvals"
+          "nixos"
+        ]
+        ++ [ "backend-${hive.backend}" ];
       # Any setting here becomes a drop-in that also sets PATH: the programs it calls must be on that.
       path = [
         pkgs.git

@@ -15,7 +15,10 @@ let
   declared = lib.attrNames (lib.filterAttrs (_: agent: agent.create) hive.agents);
 in
 {
-  imports = [ ./hive.nix ];
+  imports = [
+    ./hive.nix
+    ../systems.nix
+  ];
 
   options.services.hyperhive = {
     lifecycle = {
@@ -69,6 +72,7 @@ in
       wantedBy = [ "hive.target" ];
       restartTriggers = triggers.of hive.settings [
         "lifecycle"
+        "nixos"
         "gateway"
         "harness"
         "operator"

@@ -58,7 +58,7 @@ class Systems(Protocol):
 
     @property
     def stamp(self) -> str:
-        """What identifies the inputs of the host: a system with another stamp is outdated."""
+        """A digest of the inputs of the host: a system with another stamp is outdated."""
 
     def build(self, agent: str, commit: str, lock: Lock, link: Path) -> str:
         """Build the system of `agent`, make `link` a link that keeps it; return its path.

@@ -60,7 +60,7 @@ class Nix:
 
     @property
     def stamp(self) -> str:
-        """What identifies the inputs of the host: a system with another stamp is outdated."""
+        """A digest of the inputs of the host: a system with another stamp is outdated."""
         return metaflake.stamp(self._config)
 
     def build(self, agent: str, commit: str, lock: Lock, link: Path) -> str:

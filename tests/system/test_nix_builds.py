@@ -99,7 +99,8 @@ class NixHost:
 
     def text(self, agent: str) -> str:
         """Return the text of the system that the agent's container runs."""
-        return inside(self.hive, agent, "cat", "/etc/agent-text").stdout.strip()
+        told: str = inside(self.hive, agent, "cat", "/etc/agent-text").stdout.strip()
+        return told
 
     def roots(self, agent: str) -> list[str]:
         """Return the systems that lifecycle keeps for a container."""
