@@ -6,6 +6,7 @@
   lib,
   # dbus-next needs modules that Python 3.15 drops.
   python313,
+  fetchurl,
   runCommand,
   stdenv,
   bash,
@@ -94,6 +95,12 @@ let
         ../man
       ];
     };
+
+    # git ignores these files, so the source has none of them.
+    postPatch = lib.optionalString (!harnessOnly) ''
+      mkdir -p services/dashboard/vendor
+      cp ${import ./vendor.nix { inherit lib fetchurl runCommand; }}/* services/dashboard/vendor/
+    '';
 
     build-system = [ python.pkgs.hatchling ];
     dependencies = map checked (if harnessOnly then harnessLibraries else hostLibraries);

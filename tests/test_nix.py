@@ -321,6 +321,10 @@ def test_the_settings_are_checked_by_the_services_themselves(tmp_path: Path) -> 
     assert "broker.max_redeliverys is not a known key" in done.stderr
 
 
+READ_BY_NIX = ("services/dashboard/vendor.toml",)
+"""The files among the sources that the expressions read."""
+
+
 @pytest.fixture(scope="module")
 def flake(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The flake, locked to the stand-in, with empty directories for the sources of the package."""
@@ -333,6 +337,9 @@ def flake(tmp_path_factory: pytest.TempPathFactory) -> str:
     for name in ("docs", "wire", "services", "harness", "hivectl", "man"):
         (copied / name).mkdir()
         (copied / name / "file").touch()
+    for name in READ_BY_NIX:
+        (copied / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copied / name)
     inputs = ("nixpkgs", "nixpkgs-unstable")
     chosen = [word for name in inputs for word in ("--override-input", name, f"path:{STAND_IN}")]
     run("nix", "flake", "lock", f"path:{copied}", *chosen, home=home)

@@ -4,18 +4,22 @@ A prefix is made as package.nix has nixpkgs make it: an environment of Python th
 links, whose Python is a wrapper, with the data of a real wheel installed by `nix/install-data.sh`.
 """
 
+import json
 import os
 import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.nix import ROOT, STAND_IN, needs_nix, run
+
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 PACKAGES = {
     name: f"/nix/store/{letter * 32}-{name}"
@@ -186,3 +190,39 @@ def test_package_nix_installs_the_data_in_this_way() -> None:
     for variable in ("systemd", "util_linux", "coreutils", "shell"):
         assert re.search(rf"\b{variable}=\$\{{", text)
         assert f"${variable}" in (ROOT / "nix/install-data.sh").read_text()
+
+
+@needs_nix
+def test_the_files_of_npm_packages_are_the_pinned_ones(tmp_path: Path) -> None:
+    """Run the script of the stand-in's derivation, with archives in the place of those of npm."""
+    pins = tomllib.loads((ROOT / "services/dashboard/vendor.toml").read_text())["package"]
+    served = [package for package in pins if not package.get("tests")]
+    expression = f"""
+      let packages = import {STAND_IN} {{ system = "x86_64-linux"; }};
+      in (import {ROOT}/nix/vendor.nix {{
+        inherit (packages) lib;
+        fetchurl = {{ url, hash }}: "ARCHIVE=${{url}}=${{hash}}";
+        runCommand = name: attributes: script: script;
+      }})
+    """
+    done = run("nix-instantiate", "--eval", "--json", "--expr", expression, home=tmp_path)
+    script = json.loads(done.stdout)
+    fetched = dict(re.findall(r"ARCHIVE=(\S+?)=sha512-(\S+)", script))
+    assert list(fetched.values()) == [package["sha512"] for package in served]
+    for url, package in zip(fetched, served, strict=True):
+        name = package["name"].split("/")[-1]
+        assert url.endswith(f"/{package['name']}/-/{name}-{package['version']}.tgz")
+        archive = tmp_path / f"{name}.tgz"
+        with tarfile.open(archive, "w:gz") as written:
+            for path in package["files"].values():
+                (tmp_path / "file").write_text(f"{name} {path}")
+                written.add(tmp_path / "file", f"package/{path}")
+        script = script.replace(f"ARCHIVE={url}=sha512-{package['sha512']}", str(archive))
+    out = tmp_path / "out"
+    environment = {"PATH": os.environ["PATH"], "out": str(out)}
+    subprocess.run(["/bin/sh", "-euc", script], cwd=tmp_path, env=environment, check=True)
+    assert {path.name: path.read_text() for path in out.iterdir()} == {
+        file: f"{package['name'].split('/')[-1]} {path}"
+        for package in served
+        for file, path in package["files"].items()
+    }

@@ -79,7 +79,7 @@ let
           let
             package = make {
               inherit (attributes) pname version;
-              script = attributes.postInstall or "";
+              script = (attributes.postPatch or "") + (attributes.postInstall or "");
               inputs = attributes.dependencies or [ ];
               passthru.src = attributes.src;
             };
@@ -127,6 +127,13 @@ let
           inputs = attributes.nativeBuildInputs or [ ];
         }
       );
+    fetchurl =
+      { url, hash }:
+      make {
+        name = baseNameOf url;
+        passthru = { inherit url hash; };
+        script = "${url} ${hash}";
+      };
     mkShell =
       attributes:
       make {
