@@ -22,6 +22,8 @@ nixpkgs.lib.nixosSystem {
       {
         hyperhive.package = lib.mkDefault self.packages.${system}.harness;
         networking.hostName = lib.mkIf (name != null) name;
+        # Servers of an agent listen there, and not at the 127.0.0.2 of NixOS.
+        networking.hosts."127.0.0.1" = lib.mkIf (name != null) [ name ];
         nixpkgs.hostPlatform = system;
       }
     )

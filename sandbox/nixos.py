@@ -93,6 +93,7 @@ MORE: Final = ("passwd", "security", "ssl/certs", "ssl/openssl.cnf")
 LINKS: Final = {
     "environment": "environment",
     "gitconfig": "gitconfig",
+    "hosts": "hosts",
     "hyperhive/harness.json": "hyperhive/harness.json",
     "machine-id": "machine-id",
     "npmrc": "npmrc",

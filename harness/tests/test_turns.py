@@ -153,9 +153,17 @@ async def test_without_credentials_no_turn_is_run(harness: Harness, hive: Hive) 
     assert hive.acknowledged != [number]
 
 
-async def test_credentials_of_the_gateway_end_the_wait(harness: Harness, hive: Hive) -> None:
+@pytest.mark.parametrize("linked", [False, True])
+async def test_credentials_of_the_gateway_end_the_wait(
+    harness: Harness, hive: Hive, linked: bool
+) -> None:
     number = await hive.push("hello")
-    await harness.start(api="none")
+    given = {}
+    if linked:  # as in a NixOS system, whose own directory does not change
+        (harness.root / "etc").mkdir()
+        (harness.root / "etc/harness.json").symlink_to(harness.root / "harness.json")
+        given["HIVE_CONFIG"] = str(harness.root / "etc/harness.json")
+    await harness.start(given, api="none")
     await hive.until(lambda: hive.state == "needs-login")
     file = harness.root / "harness.json"
     new = harness.root / ".new"

@@ -73,7 +73,8 @@ class CredentialWatch:
 
     def _watch(self) -> DirectoryWatch:
         """Return a watch for a login, and for harness.json, which tells of the gateway."""
-        return DirectoryWatch(self._paths.claude, self._paths.config.parent)
+        # harness.json is a link in a NixOS system: its file changes in another directory.
+        return DirectoryWatch(self._paths.claude, self._paths.config.resolve().parent)
 
     def _state(self) -> tuple[Source, tuple[int, int] | None]:
         """Return a value that changes with each login, and with the credentials of the gateway."""

@@ -16,6 +16,7 @@ SUITES = (
     "containers",
     "verbs",
     "crash",
+    "causes",
     "deploy",
     "stopped",
     "sleep",

@@ -68,6 +68,7 @@ class Toplevel:
         etc.write("machine-id", f"{spec.machine_id}\n")
         rootfs.write_harness(etc, self._config.harness(spec))
         etc.write("gitconfig", rootfs.gitconfig(spec))
+        etc.write("hosts", rootfs.HOSTS.format(name=spec.name))
         with etc.directory("systemd") as systemd, systemd.directory("system") as system:
             for name in os.listdir(system.fileno()):  # noqa: PTH208 - by descriptor
                 if system.owner_of(name) is None:  # a unit of the backend nspawn, not a directory

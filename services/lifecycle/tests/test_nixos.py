@@ -73,7 +73,8 @@ async def test_a_container_sees_the_store_and_what_only_the_host_knows(host: Hos
         f"BindReadOnly={host.layout.sockets}/alice:/run/hive",
     ]
     files = {str(path.relative_to(etc)) for path in etc.rglob("*") if not path.is_dir()}
-    assert files == {"machine-id", "hyperhive/harness.json", "resolv.conf", "gitconfig"}
+    given = {"gitconfig", "hosts", "hyperhive/harness.json", "machine-id", "resolv.conf"}
+    assert files == given
     assert not list((host.layout.machines / "h-alice/usr").iterdir())
     await host.backend.configure(replace(ALICE, network=NetworkMode.GATEWAY))
     wants = etc / "systemd/system/sockets.target.wants"
