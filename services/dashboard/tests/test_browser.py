@@ -127,6 +127,8 @@ async def test_a_tool_call_is_decided_with_its_arguments_in_view(
     await browser.click(".asked [data-key='1'] form button:nth-of-type(4)")
     await browser.until(lambda _: broker.questions[0].answer == ["Deny", "not now"])
     await browser.settle()
+    await browser.until_count(".asked [data-key='1']", 0)
+    await browser.settle()  # a key is a press, too
     await browser.type(".asked [data-key='2'] [name=own]", "never\n")
     await browser.until(lambda _: broker.questions[1].answer == ["Deny", "never"])
     await browser.click(".asked [data-key='3'] form button:nth-of-type(3)")
@@ -174,6 +176,8 @@ async def test_a_form_takes_a_choice_and_words_of_the_operator_s_own(
     await log_in()
     await browser.sees("#waiting-questions", "2 questions")
     await browser.settle()
+    await browser.until_count(".asked [data-key]", 2)
+    await browser.settle()  # a key is a press, too
     await browser.type(".asked [data-key='1'] [name=own]", "green\n")
     await browser.until(lambda _: broker.questions[0].answer == ["green"])
     await browser.click(".asked [data-key='2'] label:nth-of-type(2)")
