@@ -51,6 +51,10 @@ in
       '';
 
   host = pkgs.testers.runNixOSTest (
-    import ./tests/host.nix { modules = [ self.nixosModules.default ]; }
+    import ./tests/host.nix {
+      modules = [ self.nixosModules.default ];
+      inherit (package) python;
+      inherit source;
+    }
   );
 }

@@ -105,6 +105,9 @@ let
     build-system = [ python.pkgs.hatchling ];
     dependencies = map checked (if harnessOnly then harnessLibraries else hostLibraries);
 
+    # install-data.sh changes paths in the manual pages, too.
+    dontGzipMan = true;
+
     # The data is installed into the prefix, whose path it contains.
     outputs = [
       "out"

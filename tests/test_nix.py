@@ -305,6 +305,38 @@ def test_a_value_of_another_type_is_refused(settings: str, said: str, tmp_path: 
     assert said in refusal(tmp_path, with_hive(settings))
 
 
+HIVECTL = """\
+#!/bin/sh
+echo "$*" >> calls
+case "$1 $2" in
+"status alice") exit 0 ;;
+"status bob") exit 3 ;;
+"status carl") exit 5 ;;
+esac
+"""
+
+
+def test_only_declared_agents_that_do_not_exist_are_created(tmp_path: Path) -> None:
+    """Run the script of the unit, with a hivectl that knows alice and cannot tell about carl."""
+    agents = "agents = { alice = { }; bob = { }; carl = { }; dora.create = false; };"
+    config = evaluate(tmp_path, with_hive(agents))["config"]
+    unit = config["systemd"]["services"]["hive-declared-agents"]
+    (tmp_path / "hivectl").write_text(HIVECTL)
+    (tmp_path / "hivectl").chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-e", "-c", unit["script"]],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", **unit["environment"]},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "The state of carl could not be read (exit status 5)." in done.stderr
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        *("status alice", "status bob", "spawn --timeout 900 bob", "status carl")
+    ]
+
+
 def test_the_settings_are_checked_by_the_services_themselves(tmp_path: Path) -> None:
     """The script that the modules run when the system is built."""
     file = tmp_path / "hyperhive.toml"

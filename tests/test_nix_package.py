@@ -186,6 +186,8 @@ def test_package_nix_installs_the_data_in_this_way() -> None:
     text = (ROOT / "nix/package.nix").read_text()
     assert '${./install-data.sh} ${module.data} "$out"' in text
     assert "PYTHONPATH :" not in text
+    # Compressed pages would keep the paths.
+    assert "dontGzipMan = true;" in text
     assert re.search(r"^  python313,$", text, re.M)
     for variable in ("systemd", "util_linux", "coreutils", "shell"):
         assert re.search(rf"\b{variable}=\$\{{", text)
