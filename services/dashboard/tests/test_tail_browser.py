@@ -78,6 +78,8 @@ async def test_the_tail_shows_what_the_agent_does(
         await browser.sees(".tail .event .list", "<img src=x onerror=alert(1)>")
         await browser.sees(".tail .event pre[data-language=py]", "x = '**'")
         await browser.sees(".tail .event .output", "**raw** `as` it is")
+        display = "getComputedStyle(document.querySelector('.event .markdown')).display"
+        assert await browser.value(display) == "block"
         await browser.sees(".tail .event", "All tests pass.")
         await browser.until_hidden(".partial")
     assert await browser.violations() == []
