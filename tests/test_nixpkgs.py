@@ -170,11 +170,14 @@ ADDED = {
     "[Unit]": {"X-Restart-Triggers", "X-Reload-Triggers"},
     "[Service]": {
         *("Environment", "LoadCredential", "X-Restart-Triggers", "X-RestartIfChanged"),
-        *("X-Restart-Triggers", "X-StopIfChanged"),
+        "X-StopIfChanged",
     },
     "[Socket]": {"ListenStream"},
 }
 """The settings of drop-ins; all others of a shipped unit stay as they are."""
+
+VARIABLES = ("PATH=", "LOCALE_ARCHIVE=", "TZDIR=")
+"""The variables that NixOS gives to every service."""
 
 
 def test_each_generated_unit_adds_to_the_shipped_one(tmp_path: Path) -> None:
@@ -192,14 +195,17 @@ def test_each_generated_unit_adds_to_the_shipped_one(tmp_path: Path) -> None:
         *("hive-forge-mirror.service", "hive-forge-mirror.path"),
     }
     assert {"hive-broker.service", "hive-dashboard.socket", "hive.target"} <= set(ours)
+    limits = (ROOT / "services/build/hive-build-nixos.conf").read_text()
+    builds = {line.partition("=")[0] for _, line in sections(limits)}
     for name, unit in ours.items():
+        more = builds if name == "hive-build@.service" else set()
         assert unit["overrideStrategy"].startswith("asDropin"), name
         for section, line in sections(unit["text"]):
             key = line.partition("=")[0]
-            assert key in ADDED.get(section, set()), (name, line)
+            assert key in ADDED.get(section, set()) | more, (name, line)
             # A list that is set anew replaces what the shipped unit has, PATH apart.
             if key == "Environment":
-                assert line.split("=", 1)[1].strip('"').startswith(("PATH=", "LOCALE_ARCHIVE="))
+                assert line.split("=", 1)[1].strip('"').startswith(VARIABLES)
 
 
 @pytest.mark.parametrize(("settings", "sentence"), IMPOSSIBLE)
