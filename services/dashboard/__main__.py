@@ -143,6 +143,7 @@ class DashboardService(unit.Service):
             terminals.end(session)
 
         sessions.on_end = end
+        sessions.end_others(proxy.role)
         actions = OperatorActions(caller, self._feeds)
         self._harnesses = harnesses = Harnesses(web_)
         access = AccessControl(

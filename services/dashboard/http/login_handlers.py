@@ -7,6 +7,7 @@ from services.dashboard.http.answers import refusal
 from services.dashboard.http.failures import Failures
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.passkeys import Passkeys, host_for_passkeys
+from services.dashboard.http.session_handlers import no_passkey
 from services.dashboard.http.sessions import Sessions
 from services.dashboard.state import shown
 from wire.errors import AccessDenied, InvalidArgument
@@ -103,9 +104,8 @@ class LoginHandlers:
         login = self._access.login(request)
         if login is None:
             raise web.HTTPUnauthorized
-        return web.json_response(
-            {"role": login.role, "id": login.id, "passkeys": _no_passkeys(request)}
-        )
+        why = no_passkey(login) or _no_passkeys(request)
+        return web.json_response({"role": login.role, "id": login.id, "passkeys": why})
 
     async def _refuse(self, status: int, sentence: str) -> web.Response:
         await self._failures.failed()

@@ -5,6 +5,7 @@ session and ends with it. The key that signs the requests to push services is ma
 browser wants its public half when it subscribes.
 """
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -21,6 +22,10 @@ from wire.records.dashboard import PushTarget
 MAX_TARGETS: Final = 64
 MAX_ENDPOINT: Final = 2000
 VERSION: Final = 1
+
+
+_ENDPOINT: Final = re.compile(r"https://[a-z0-9.-]+(:443)?/[!-\[\]-~]*")
+"""The form of the addresses that push services give to browsers: without user, and no `\\`."""
 
 
 class _Target(kept.Kept):
@@ -158,10 +163,10 @@ class PushTargets:
         try:
             parts = urlsplit(endpoint)
             host = parts.hostname or ""
-            port_fits = parts.port in (None, 443)
         except ValueError:
-            host, port_fits = "", False
-        fits = endpoint.startswith("https://") and port_fits and endpoint.isprintable()
+            host = ""
+        # Others may parse what is not plain in another way, and find another host.
+        fits = _ENDPOINT.fullmatch(endpoint)
         if not fits or not any(_matches(host, service) for service in self._services):
             raise InvalidArgument(
                 f"{host[:100] or 'This'} is not a known push service. If your browser uses it, add "

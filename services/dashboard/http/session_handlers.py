@@ -1,15 +1,23 @@
 """The paths of the page of settings: sessions and passkeys."""
 
+from typing import Final
+
 from aiohttp import web
 
 from services.dashboard.http import bodies, roles
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.passkeys import Passkey, Passkeys
-from services.dashboard.http.sessions import Sessions
+from services.dashboard.http.sessions import Login, Sessions
 from services.dashboard.state import shown
 from services.dashboard.state.tables import Row
 from wire.errors import AccessDenied
-from wire.records.dashboard import Role
+from wire.records.dashboard import Role, Way
+
+OF_PROXY: Final = (
+    "The proxy has logged you in, and does so on each of your devices. A passkey would stay valid "
+    "when dashboard.users no longer names you. Log in with `hivectl login-link` to make one."
+)
+"""The reason why a user of the proxy makes no passkey."""
 
 
 class SessionHandlers:
@@ -53,12 +61,14 @@ class SessionHandlers:
     async def begin_passkey(self, request: web.Request) -> web.Response:
         """Answer with a challenge for a new passkey, which gets the role of the session."""
         await bodies.read(request, bodies.Nothing)
+        self._require_own_login(request)
         options = self._passkeys.begin_registration(request.headers["Origin"], self._role(request))
         return web.json_response({"options": options})
 
     async def register(self, request: web.Request) -> web.Response:
         """Keep a new passkey."""
         body = await bodies.read(request, bodies.NewPasskey)
+        self._require_own_login(request)
         made = self._passkeys.register(request.headers["Origin"], body.credential, body.name)
         return web.json_response({"passkey": _row(made)})
 
@@ -71,12 +81,26 @@ class SessionHandlers:
         self._sessions.end_of_passkey(key)
         return web.json_response({})
 
+    def _require_own_login(self, request: web.Request) -> None:
+        """Refuse a passkey to a user of the proxy: it would outlive the user's entry there.
+
+        Raises:
+            AccessDenied: the proxy's user has begun the session.
+        """
+        if reason := no_passkey(self._access.login(request)):
+            raise AccessDenied(reason)
+
     def _role(self, request: web.Request) -> Role:
         login = self._access.login(request)
         return Role.GUEST if login is None else login.role
 
     def _may_see(self, request: web.Request, passkey: Passkey) -> bool:
         return roles.covers(self._role(request), passkey.role)
+
+
+def no_passkey(login: Login | None) -> str:
+    """Return the reason why a session may make no passkey; empty: it may."""
+    return OF_PROXY if login is not None and login.way is Way.PROXY else ""
 
 
 def _row(passkey: Passkey) -> Row:

@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 from pydantic import Field
 
 from services.dashboard.http import kept
+from services.dashboard.http.roles import ORDER
 from wire.errors import NotFound
 from wire.records.dashboard import Role, Session, Way
 
@@ -175,9 +176,15 @@ class Sessions:
         )
         self._drop_expired()
         while len(stored.sessions) > MAX_SESSIONS:
-            self._remove(min(stored.sessions, key=lambda key: stored.sessions[key].expires))
+            others = stored.sessions.keys() - {digest(secret)}
+            self._remove(min(others, key=self._worth))
         self._write()
         return secret
+
+    def _worth(self, key: str) -> tuple[int, float]:
+        """Order sessions by what may end first: many guests do not log out an operator."""
+        login = self._stored.sessions[key]
+        return ORDER.index(login.role), login.expires
 
     def _make_way(self, way: Way, name: str, passkey: str) -> None:
         """End the oldest sessions of who logs in again and again, so that others keep theirs."""
@@ -240,6 +247,22 @@ class Sessions:
     def end_of_passkey(self, passkey: str) -> None:
         """End the sessions that a passkey has begun."""
         found = [k for k, login in self._stored.sessions.items() if login.passkey == passkey]
+        self._end_all(found)
+
+    def end_others(self, role_of: Callable[[str], Role | None]) -> None:
+        """End the sessions of users of the proxy who have another role now, or none.
+
+        Their requests would be refused anyway; what belongs to a session ends with it, such as
+        the notifications of its browser.
+
+        Args:
+            role_of: returns the role of a user of the proxy.
+        """
+        found = [
+            key
+            for key, login in self._stored.sessions.items()
+            if login.way is Way.PROXY and role_of(login.name) is not login.role
+        ]
         self._end_all(found)
 
     def _end_all(self, keys: Iterable[str]) -> None:

@@ -1,20 +1,25 @@
 """The proxy in front of the dashboard, and the users whom it names."""
 
 import asyncio
-from contextlib import suppress
+import json
+from contextlib import closing, suppress
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from services.config import DashboardConfig
+from services.dashboard.__main__ import DashboardService
 from services.dashboard.http.failures import FREE, MAX_WAITING, WINDOW, Failures
 from services.dashboard.http.proxy import Proxy
 from services.dashboard.preview.addresses import PreviewNames
 from services.dashboard.preview.entrance import Entrances
-from services.dashboard.tests.conftest import TIME_LIMIT, Page
+from services.dashboard.tests.conftest import TIME_LIMIT, Page, listen
 from services.dashboard.tests.test_preview import Program, enter, get, send, serving
+from services.dashboard.tests.test_push import subscription
 from services.errors import ConfigError
+from wire.agent_web import AgentWeb
+from wire.fixtures import Connect
 
 TOKEN = "a token"
 ADA = {"Remote-User": "ada", "Hyperhive-Proxy": TOKEN}
@@ -54,6 +59,42 @@ async def test_the_user_of_the_proxy_logs_in_and_each_request_must_be_that_user(
         ("ada", "reviewer", "proxy", False),
     ]
     assert rows[0]["address"] == "192.0.2.7", "what the browser has written itself is not believed"
+
+
+async def test_nothing_of_a_user_outlives_the_entry(page: Page, connect: Connect) -> None:
+    """A user who is no longer named, or has another role, gets no passkey and no notification."""
+    page.http.headers.update(ADA)
+    answer = (await page.post("/login/proxy"))[1]
+    page.http.headers["Hyperhive-Session"] = answer["session"]
+    for path, body in (
+        ("/api/passkeys/begin", {}),
+        ("/api/passkeys", {"credential": {}, "name": "phone"}),
+    ):
+        status, answer = await page.post(path, body)
+        assert (status, answer["name"]) == (403, "org.hyperhive.Error.AccessDenied")
+        assert "dashboard.users" in answer["error"]
+    assert "dashboard.users" in (await page.get("/api/session"))[1]["passkeys"]
+    assert (await page.post("/api/push", subscription()))[0] == 200
+    assert (await page.post("/login/proxy", **{"Remote-User": "bob"}))[0] == 200
+    for users, left in (
+        ({"ada": "reviewer", "bob": "operator"}, {"ada", "bob"}),
+        ({"ada": "guest", "bob": "operator"}, {"bob"}),
+    ):
+        config = DashboardConfig(
+            url="https://hive.example.org",
+            behind_proxy=True,
+            trusted_proxies=("127.0.0.1",),
+            user_header="Remote-User",
+            users=users,
+        )
+        state = page.agents.parent
+        with closing(listen()) as listener:
+            bus, proxy = await connect(), Proxy(config, TOKEN)
+            DashboardService(bus, listener, state, config, AgentWeb(), proxy=proxy)
+        sessions = json.loads((state / "logins.json").read_text())["sessions"]
+        assert {one["name"] for one in sessions.values()} == left
+        pushed = json.loads((state / "push.json").read_text())["targets"]
+        assert len(pushed) == ("ada" in left)
 
 
 @pytest.mark.parametrize(

@@ -164,3 +164,14 @@ def test_one_user_pushes_out_no_others(path: Path, clock: Clock) -> None:
     for secret in (link, bob, last):
         assert sessions.find(digest(secret)) is not None
     assert len(sessions.rows()) == 2 + 2 * MAX_OF_USER
+    # Nor do many users.
+    for number in range(MAX_SESSIONS):
+        clock.now += 1
+        last = sessions.begin(Role.GUEST, Way.PROXY, Origin(), name=f"user {number}")
+        assert sessions.find(digest(last)) is not None
+    assert sessions.find(digest(link)) is not None
+    assert len(sessions.rows()) == MAX_SESSIONS
+    for _ in range(MAX_SESSIONS):
+        assert sessions.redeem(sessions.create_token()) is not None
+    last = sessions.begin(Role.GUEST, Way.PROXY, Origin(), name="ada")
+    assert sessions.find(digest(last)) is not None
