@@ -32,6 +32,7 @@ from services.dashboard.http.approval_handlers import ApprovalHandlers
 from services.dashboard.http.connection import Connection
 from services.dashboard.http.control_handlers import ControlHandlers
 from services.dashboard.http.event_streams import EventStreams
+from services.dashboard.http.exports import Exports
 from services.dashboard.http.failures import Failures
 from services.dashboard.http.handlers import Handlers
 from services.dashboard.http.ledger_handlers import LedgerHandlers
@@ -70,6 +71,10 @@ METRICS_FILE = "/etc/hyperhive/credentials/dashboard/metrics"
 
 SHUTDOWN_SECONDS = 0.5
 """The time that running requests have at the end; event streams end at once."""
+
+
+KEEPALIVE_SECONDS = 310.0
+"""The time for which a connection without a request stays open: browsers close it after 300 s."""
 
 
 class DashboardService(unit.Service):
@@ -146,7 +151,7 @@ class DashboardService(unit.Service):
         sessions.end_others(proxy.role)
         actions = OperatorActions(caller, self._feeds)
         self._harnesses = harnesses = Harnesses(web_)
-        access = AccessControl(
+        self._access = access = AccessControl(
             sessions, listener.getsockname()[0], config.allowed_hosts, metrics_token, proxy
         )
         passkeys = Passkeys(state / "passkeys.json")
@@ -167,6 +172,7 @@ class DashboardService(unit.Service):
                 AgentTurns(harnesses, caller),
                 tails,
                 actions,
+                Exports(access, streams),
             ),
             ControlHandlers(AgentControl(caller)),
             ApprovalHandlers(Configurations(caller)),
@@ -184,6 +190,7 @@ class DashboardService(unit.Service):
             self.application,
             handler_cancellation=True,
             shutdown_timeout=SHUTDOWN_SECONDS,
+            keepalive_timeout=KEEPALIVE_SECONDS,
             access_log=None,
         )
         self._server: asyncio.Server | None = None
@@ -202,6 +209,7 @@ class DashboardService(unit.Service):
         self._entrances = Entrances(
             lambda: Connection(make_handler(), more), self._previews, admits or (lambda _: True)
         )
+        self._access.on_session = self._previews.on_session = self._entrances.trust
         self._server = await loop.create_server(self._entrances, sock=self._listener)
 
     async def run(self) -> None:

@@ -26,13 +26,18 @@ class AgentHandlers:
     """The handlers of the paths below `/api/agents/NAME` that concern its turns."""
 
     def __init__(
-        self, harnesses: Harnesses, turns: AgentTurns, tails: AgentTails, actions: OperatorActions
+        self,
+        harnesses: Harnesses,
+        turns: AgentTurns,
+        tails: AgentTails,
+        actions: OperatorActions,
+        exports: Exports,
     ) -> None:
         self._harnesses = harnesses
         self._turns = turns
         self._tails = tails
         self._actions = actions
-        self._exports = Exports()
+        self._exports = exports
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""

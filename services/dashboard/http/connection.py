@@ -62,6 +62,10 @@ MAX_DROPPED: Final = 4 * 1024 * 1024
 """Bytes of the headers of a request that are read and dropped. The cookies of a browser have up to
 740 KiB: 180 cookies of 4 KiB for a host."""
 
+REQUEST_SECONDS: Final = 120.0
+"""The seconds in which a request must have arrived, with its body, once its first byte has. Bodies
+have at most 1 MiB; a client that sends slower only holds the connection."""
+
 MAX_NAME: Final = 64
 
 REFUSED: Final = "/refused/"
@@ -106,13 +110,18 @@ class Connection(asyncio.Protocol):
         self._refused = False
         self._upgraded = False
         """Whether the rest is a web socket. aiohttp parses none of it as a request."""
+        self._limit: asyncio.TimerHandle | None = None
+        """The end of the connection, while a request arrives."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Pass on the transport."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP socket
+        self._transport = transport
         self._handler.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass on the end of the connection."""
+        self._arrived()
         self._handler.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -137,17 +146,33 @@ class Connection(asyncio.Protocol):
                 part, data = data[: self._body], data[self._body :]
                 self._body -= len(part)
                 self._handler.data_received(part)
-                continue
-            try:
-                data = self._head.feed(data)
-            except RefusedHead as refused:
-                self._refuse(refused.reason)
-                return
-            if self._head.complete:
-                head, self._head = self._head, Head(self._used)
-                self._body = head.length
-                self._upgraded = head.upgrades
-                self._handler.data_received(head.data)
+            else:
+                data = self._fed(data)
+            if not self._body and self._head.is_new:
+                self._arrived()
+        if self._limit is None and (self._body or not self._head.is_new):
+            loop = asyncio.get_running_loop()
+            self._limit = loop.call_later(REQUEST_SECONDS, self._transport.abort)
+
+    def _fed(self, data: bytes) -> bytes:
+        """Take bytes of a head, and pass it on when it is complete; return the rest of them."""
+        try:
+            data = self._head.feed(data)
+        except RefusedHead as refused:
+            self._refuse(refused.reason)
+            return b""
+        if self._head.complete:
+            head, self._head = self._head, Head(self._used)
+            self._body = head.length
+            self._upgraded = head.upgrades
+            self._handler.data_received(head.data)
+        return data
+
+    def _arrived(self) -> None:
+        """Note that no request is arriving: the connection may be idle."""
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
 
     def _refuse(self, reason: Reason) -> None:
         """Have aiohttp answer a refused head and close the connection; read nothing more of it."""
@@ -172,6 +197,11 @@ class Head:
         self._needs_host = True
         self._in_dropped = False
         self._dropped = 0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no byte of it has arrived."""
+        return not (self._lines or self._line)
 
     @property
     def upgrades(self) -> bool:

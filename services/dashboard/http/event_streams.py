@@ -5,16 +5,15 @@ import json
 import logging
 import socket
 import struct
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Final
 
 from aiohttp import web
 
+from services.dashboard.http.places import Owner, Places
 from services.dashboard.state.event_log import Entry, EventLog
 from services.dashboard.state.tables import Row
-from wire.errors import LimitExceeded
 
 MAX_STREAMS = 256
 """A browser has one for all of its tabs; one without shared workers has one for each tab."""
@@ -47,29 +46,6 @@ NO_TAILS: Final[Mapping[str, AsyncGenerator[Row, None]]] = {}
 log = logging.getLogger(__name__)
 
 
-def make_room(streams: dict[asyncio.Timeout, str], limit: int, session: str, sentence: str) -> None:
-    """End the oldest stream of the session with the most, so that no one shuts out the others.
-
-    Args:
-        streams: the open streams, each with its session.
-        limit: the most streams.
-        session: the session that wants one more.
-        sentence: the sentence of the refusal.
-
-    Raises:
-        LimitExceeded: too many are open, and no session has more of them than `session`.
-    """
-    if len(streams) < limit:
-        return
-    counts = Counter(streams.values())
-    most, count = max(counts.items(), key=lambda pair: pair[1])
-    if count <= counts[session] + 1:
-        raise LimitExceeded(sentence)
-    oldest = next(end for end, owner in streams.items() if owner == most)
-    del streams[oldest]
-    oldest.reschedule(asyncio.get_running_loop().time())
-
-
 class EventStreams:
     """The open event streams. Each keeps only its place in the log."""
 
@@ -78,14 +54,14 @@ class EventStreams:
     ) -> None:
         """Stream `log` to at most `limit` pages, each of which reads within `write_seconds`."""
         self._log = log
-        self._limit = limit
+        self.places = Places(limit, FULL)
+        """The places of streams; other answers that last take one, too."""
         self._write_seconds = write_seconds
-        self._open: dict[asyncio.Timeout, str] = {}
 
     async def serve(
         self,
         request: web.Request,
-        session: str,
+        owner: Owner,
         seconds: float,
         tails: Mapping[str, AsyncGenerator[Row, None]] = NO_TAILS,
     ) -> web.StreamResponse:
@@ -97,7 +73,7 @@ class EventStreams:
 
         Args:
             request: the page's request.
-            session: the session; `end` of this session ends the stream.
+            owner: the one for whom it is; `end` of its session ends the stream.
             seconds: for how long the session is still valid.
             tails: for each agent, rows that are streamed as events `tail`, too. They share the
                 connection, because browsers have only six for all pages of the dashboard.
@@ -105,50 +81,24 @@ class EventStreams:
         Raises:
             LimitExceeded: too many pages are open.
         """
-        make_room(self._open, self._limit, session, FULL)
         response = web.StreamResponse(headers=HEADERS)
         end = asyncio.timeout(seconds)
         try:
             async with end:
-                self._open[end] = session
-                await response.prepare(request)
-                _bound_unsent(request)
-                await self._write_all(response, request.headers.get("Last-Event-ID", ""), tails)
+                with self.places.hold(end, owner):
+                    await response.prepare(request)
+                    _bound_unsent(request)
+                    last_id = request.headers.get("Last-Event-ID", "")
+                    await self._write_all(response, last_id, tails)
         except* (TimeoutError, ConnectionError):
             # The page is too slow or closed, or its session has ended. Abort: a proper end of the
             # response would wait for a reader that does not read.
             _abort(request)
-        finally:
-            self._open.pop(end, None)
         return response
-
-    @asynccontextmanager
-    async def another(self, session: str, seconds: float) -> AsyncIterator[asyncio.Timeout]:
-        """Run the block for a stream of another kind: it counts, and ends with the session, too.
-
-        Args:
-            session: the session.
-            seconds: for how long the session is still valid.
-
-        Raises:
-            LimitExceeded: too many pages are open.
-            TimeoutError: the session has ended.
-        """
-        make_room(self._open, self._limit, session, FULL)
-        end = asyncio.timeout(seconds)
-        try:
-            async with end:
-                self._open[end] = session
-                yield end
-        finally:
-            self._open.pop(end, None)
 
     def end(self, session: str) -> None:
         """End the streams of a session."""
-        now = asyncio.get_running_loop().time()
-        for end, owner in self._open.items():
-            if owner == session:
-                end.reschedule(now)
+        self.places.end(session)
 
     async def _write_all(
         self,

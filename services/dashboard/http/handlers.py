@@ -228,7 +228,7 @@ class Handlers:
         """Stream the changes, with the tails of the agents for which the page asks."""
         return await self._streams.serve(
             request,
-            self._access.session(request),
+            self._access.owner(request),
             self._access.seconds_left(request),
             self._agents.tails(request),
         )

@@ -2,16 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 from aiohttp import web
 
 from services.dashboard.clients.logs import ContainerLogs, HostLogs
 from services.dashboard.http import queries
-from services.dashboard.http.event_streams import HEADERS, EventStreams, make_room
+from services.dashboard.http.event_streams import HEADERS, EventStreams
 from services.dashboard.http.middleware import AccessControl
+from services.dashboard.http.places import Places
 from services.dashboard.state.tables import Row
 from wire.errors import HiveError
 from wire.records.lifecycle import LogFilter
@@ -39,13 +40,11 @@ class LogHandlers:
         self._containers = containers
         self._access = access
         self._streams = streams
-        self._open: dict[asyncio.Timeout, str] = {}
+        self._places = Places(MAX_STREAMS, FULL)
 
     def close(self) -> None:
         """End the streams: the dashboard stops."""
-        now = asyncio.get_running_loop().time()
-        for end in self._open:
-            end.reschedule(now)
+        self._places.end_all()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -67,27 +66,20 @@ class LogHandlers:
         wanted = queries.read(request, queries.LogQuery)
         after = request.headers.get("Last-Event-ID") or wanted.after or ""
         response = web.StreamResponse(headers=HEADERS)
-        session, seconds = self._access.session(request), self._access.seconds_left(request)
-        make_room(self._open, MAX_STREAMS, session, FULL)
+        owner, seconds = self._access.owner(request), self._access.seconds_left(request)
+        end = asyncio.timeout(seconds)
         try:
-            async with self._streams.another(session, seconds) as end, self._noted(end, session):
-                await response.prepare(request)
-                # The text is searched by the page: a call that finds nothing would search the same
-                # lines again and again.
-                following = _filter(wanted)._replace(after=after[:300], text="")
-                await self._write(response, self._of(wanted).follow(following))
+            async with end:
+                with self._places.hold(end, owner), self._streams.places.hold(end, owner):
+                    await response.prepare(request)
+                    # The text is searched by the page: a call that finds nothing would search the
+                    # same lines again and again.
+                    following = _filter(wanted)._replace(after=after[:300], text="")
+                    await self._write(response, self._of(wanted).follow(following))
         except (TimeoutError, ConnectionError):
             if request.transport is not None:
                 request.transport.abort()
         return response
-
-    @asynccontextmanager
-    async def _noted(self, end: asyncio.Timeout, session: str) -> AsyncIterator[None]:
-        self._open[end] = session
-        try:
-            yield
-        finally:
-            self._open.pop(end, None)
 
     def _of(self, wanted: queries.LogQuery) -> HostLogs | ContainerLogs:
         return self._containers if wanted.inside else self._host

@@ -1,5 +1,6 @@
 """The checks that every request passes: host, origin and session."""
 
+import asyncio
 import hmac
 import logging
 import re
@@ -16,10 +17,11 @@ from services.dashboard.http.answers import STATUS, page_refusal, refusal
 from services.dashboard.http.browsers import short_name
 from services.dashboard.http.connection import METRICS, REFUSED, SESSION_HEADER, TERMINALS
 from services.dashboard.http.pages import is_page
+from services.dashboard.http.places import Owner
 from services.dashboard.http.proxy import Proxy
 from services.dashboard.http.sessions import Login, Origin, Sessions, digest
 from wire.errors import HiveError
-from wire.records.dashboard import Way
+from wire.records.dashboard import Role, Way
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +92,8 @@ class AccessControl:
         self._metrics_token = metrics_token
         self._sessions = sessions
         self._address = address
+        self.on_session: Callable[[asyncio.BaseTransport | None], None] = lambda transport: None
+        """Called with the connection of each request that has a valid session, or a ticket."""
         self._hosts = LOCAL_HOSTS | {address} | {host.lower() for host in allowed_hosts}
 
     def middlewares(self) -> list[Middleware]:
@@ -137,6 +141,7 @@ class AccessControl:
             return await handler(request)
         if self.login(request) is not None:
             self._sessions.touch(self.session(request))
+            self.on_session(request.transport)
             return await handler(request)
         if request.path == METRICS:
             if self._may_read_metrics(request):
@@ -179,6 +184,14 @@ class AccessControl:
             if user != login.name or self.proxy.role(user) is not login.role:
                 return None
         return login
+
+    def owner(self, request: web.Request) -> Owner:
+        """Return for whom the answer to a request is, which holds a place."""
+        session, login = self.session(request), self.login(request)
+        if login is None:
+            return Owner(session, session, Role.GUEST)
+        user = f"{login.way} {login.passkey or login.name}"
+        return Owner(session, session if login.way is Way.LINK else user, login.role)
 
     def seconds_left(self, request: web.Request) -> float:
         """Return for how long the request's session is valid; 0 or less without one."""

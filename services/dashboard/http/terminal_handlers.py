@@ -79,6 +79,7 @@ class TerminalHandlers:
         ticket = self._terminals.redeem(request.match_info["ticket"])
         if ticket is None:
             raise AccessDenied("This ticket has been used, or is older than half a minute.")
+        self._access.on_session(request.transport)
         page = web.WebSocketResponse(
             max_msg_size=frames.MAX_TEXT, compress=False, heartbeat=30.0, timeout=2.0
         )

@@ -18,6 +18,10 @@ connection, and bounds the head in its own way."""
 LOOK_SECONDS: Final = 60.0
 """The seconds that a connection may wait for its first request; browsers connect in advance."""
 
+MAX_STRANGERS: Final = 512
+"""The connections that have not shown a session yet. Every user of the host can connect; the oldest
+of these makes way, so nobody keeps the operator out by holding connections."""
+
 _LINE: Final = re.compile(rb"[A-Z]{1,16} /[!-~]* HTTP/1\.1")
 _HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*)")
 
@@ -42,10 +46,27 @@ class Entrances:
         self.previews = previews
         self.admits = admits
         self.waiting: set[asyncio.Transport] = set()
+        self._strangers: dict[asyncio.BaseTransport, None] = {}
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol of a new connection."""
         return _Entrance(self)
+
+    def add(self, transport: asyncio.Transport) -> None:
+        """Note a new connection; the oldest one without a session may have to make way."""
+        if len(self._strangers) >= MAX_STRANGERS:
+            self._strangers = {one: None for one in self._strangers if not one.is_closing()}
+        if len(self._strangers) >= MAX_STRANGERS:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            assert isinstance(oldest, asyncio.Transport)  # noqa: S101 - of a TCP socket
+            oldest.abort()
+        self._strangers[transport] = None
+
+    def trust(self, transport: asyncio.BaseTransport | None) -> None:
+        """Note that a connection has shown a session: it makes way for nobody."""
+        if transport is not None:
+            self._strangers.pop(transport, None)
 
     def close(self) -> None:
         """End the connections that are not handed over yet."""
@@ -65,6 +86,7 @@ class _Entrance(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP socket
         self._transport = transport
         self._all.waiting.add(transport)
+        self._all.add(transport)
         loop = asyncio.get_running_loop()
         self._limit = loop.call_later(LOOK_SECONDS, transport.abort)
         if not self._all.admits(transport.get_extra_info("peername")[0]):

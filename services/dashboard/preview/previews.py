@@ -88,6 +88,8 @@ class Previews:
         """The connections that reach programs, and the sessions of the dashboard of each."""
         self._agents: Counter[str] = Counter()
         """How many of these each agent has."""
+        self.on_session: Callable[[asyncio.BaseTransport | None], None] = lambda transport: None
+        """Called with each connection that has shown the right to a preview."""
 
     def take(self, place: Place, transport: asyncio.Transport, data: bytes) -> None:
         """Serve a connection whose first bytes have arrived."""
@@ -143,9 +145,10 @@ class Previews:
             writer.write(_text("401 Unauthorized", _NO_RIGHT))
         elif self._is_from_elsewhere(head, place):
             writer.write(_text("403 Forbidden", _ELSEWHERE))
-        elif len(self._connections) > MAX_CONNECTIONS or self._agents[place.agent] >= MAX_OF_AGENT:
+        elif len(self._open) >= MAX_CONNECTIONS or self._agents[place.agent] >= MAX_OF_AGENT:
             writer.write(_text("503 Service Unavailable", "Too many previews are open."))
         else:
+            self.on_session(writer.transport)
             with self._counted(place, holder), suppress(TimeoutError):
                 async with asyncio.timeout(holder.seconds):
                     await self._passed_on(place, head, reader, writer, holder.origin)
@@ -220,7 +223,7 @@ class Previews:
             async with limit:
                 ours.write(heads.to_program(head, COOKIE, self._of_proxy))
                 sending = asyncio.create_task(_copy(reader, ours, alive))
-                await self._receive(place, theirs, writer, alive)
+                await self._receive(place, theirs, writer, alive, upgrades=head.upgrades)
         except TimeoutError:
             if not alive.answered:
                 sentence = f"The program on port {place.port} of {place.agent} does not answer."
@@ -239,11 +242,19 @@ class Previews:
         theirs: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         alive: "_Alive",
+        *,
+        upgrades: bool,
     ) -> None:
-        """Pass an answer on to its end, with the rest of the connection if the protocol changes."""
+        """Pass an answer on to its end, with the rest of the connection if the protocol changes.
+
+        The protocol changes only if the request asks for that (`upgrades`): a proxy in front of the
+        dashboard could take the rest of the connection for something else otherwise.
+        """
         try:
             for _ in range(MAX_HEADS):
                 head = heads.answer(await theirs.readuntil(b"\r\n\r\n"))
+                if head.status == 101 and not upgrades:
+                    raise heads.MalformedError
                 alive.answered = True
                 writer.write(heads.to_browser(head, COOKIE))
                 await writer.drain()

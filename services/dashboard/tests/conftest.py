@@ -17,6 +17,7 @@ from services.config import DashboardConfig
 from services.dashboard import __main__ as root
 from services.dashboard.__main__ import DashboardService
 from services.dashboard.http.event_streams import NO_TAILS, EventStreams
+from services.dashboard.http.places import Owner
 from services.dashboard.http.proxy import Proxy
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.state.tables import Row
@@ -51,13 +52,13 @@ class CountedStreams(EventStreams):
     async def serve(
         self,
         request: web.Request,
-        session: str,
+        owner: Owner,
         seconds: float,
         tails: Mapping[str, AsyncGenerator[Row, None]] = NO_TAILS,
     ) -> web.StreamResponse:
         self.begun += 1
         try:
-            return await super().serve(request, session, seconds, tails)
+            return await super().serve(request, owner, seconds, tails)
         finally:
             self._ended += 1
             async with self._changed:

@@ -9,7 +9,9 @@ import pytest
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_parser import HttpRequestParser
 
+from services.dashboard.http import connection
 from services.dashboard.http.connection import MAX_DROPPED, MAX_LINE, USED, Head, RefusedHead
+from services.dashboard.preview import entrance
 from services.dashboard.tests.conftest import TIME_LIMIT, Page
 
 SECRET = "do-not-repeat-this"
@@ -133,6 +135,62 @@ async def test_requests_arrive_in_any_pieces(page: Page, session: str) -> None:
     log = page.hive.broker.log
     assert {message.body for message in log} == {"Cookie: in a body\r\nCookie: stays"}
     assert len(log) == 40
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nCook",
+        b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 9000,
+        b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{",
+        get("/login").replace(b"Connection: close\r\n", b"") + b"GET",
+    ],
+)
+async def test_a_request_that_does_not_arrive_holds_no_connection(
+    page: Page, monkeypatch: pytest.MonkeyPatch, part: bytes
+) -> None:
+    monkeypatch.setattr(connection, "REQUEST_SECONDS", 0.1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(page.url.split(":")[2]))
+    writer.write(part)
+    async with asyncio.timeout(TIME_LIMIT):
+        with suppress(ConnectionResetError):
+            await reader.read()
+    writer.close()
+    # One that has arrived has time for its answer, and the connection for the next request.
+    await page.log_in()
+    async with page.http.get(f"{page.url}/api/events") as stream:
+        await asyncio.sleep(0.2)
+        page.hive.broker.arrive("alice", "operator", "later")
+        async with asyncio.timeout(TIME_LIMIT):
+            while b"later" not in await stream.content.readuntil(b"\n\n"):
+                pass
+
+
+async def test_connections_without_a_session_make_way(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every user of the host can connect: nobody holds all that the dashboard may have open."""
+    monkeypatch.setattr(entrance, "MAX_STRANGERS", 4)
+    await page.log_in()
+    port = int(page.url.split(":")[2])
+    async with page.http.get(f"{page.url}/api/events") as stream:
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        for _, writer in held[:2]:
+            writer.write(get("/login").replace(b"Connection: close\r\n", b""))
+        held += [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        async with asyncio.timeout(TIME_LIMIT):
+            for reader, _ in held[:2]:  # the oldest ones, idle after an answer
+                with suppress(ConnectionResetError):
+                    await reader.read()
+        held[-1][1].write(get("/login"))
+        async with asyncio.timeout(TIME_LIMIT):
+            assert (await held[-1][0].read()).startswith(b"HTTP/1.1 200 ")
+            page.hive.broker.arrive("alice", "operator", "later")
+            while b"later" not in await stream.content.readuntil(b"\n\n"):
+                pass
+        for _, writer in held:
+            writer.close()
 
 
 def random_head(choose: random.Random) -> bytes:

@@ -247,6 +247,36 @@ async def test_an_agent_leaves_connections_to_others(
                 assert b" 101 " in allowed
 
 
+async def test_strangers_take_no_places_of_previews(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.dashboard.preview.previews.MAX_CONNECTIONS", 1)
+    await page.log_in()
+    port = int(page.url.rpartition(":")[2])
+    async with serving(Program(), page.agents / "alice"):
+        cookie = await enter(page)
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        for _, writer in held:
+            writer.write(get("/")[:-2])  # the head has no end
+            await writer.drain()
+        assert (await send(page, get("/", cookie))).startswith(b"HTTP/1.1 200 ")
+        for _, writer in held:
+            writer.close()
+
+
+async def test_a_program_changes_the_protocol_only_when_it_is_asked_to(page: Page) -> None:
+    """A proxy in front could take what follows for the answer to another request."""
+    await page.log_in()
+    program = Program()
+    program.answer = (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"
+    )
+    async with serving(program, page.agents / "alice"):
+        answer = await send(page, get("/", await enter(page)))
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert b"200 OK" not in answer
+
+
 @pytest.mark.parametrize(
     "header",
     [

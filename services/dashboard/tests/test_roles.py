@@ -1,5 +1,6 @@
 """The roles: every route belongs to one, and the table is the application's own."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -7,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from services.dashboard.http import log_handlers
+from services.dashboard.http import exports, log_handlers
+from services.dashboard.http.places import Owner, Places
 from services.dashboard.http.roles import NEEDED, covers, needed
 from services.dashboard.tests.conftest import CountedStreams, Page
+from services.dashboard.tests.fake_harness import a_turn
+from wire.errors import LimitExceeded
 from wire.records.dashboard import Role
 
 OWN = {
@@ -124,6 +128,17 @@ def test_head_needs_what_get_needs() -> None:
 def few_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CountedStreams, "limit", 3)
     monkeypatch.setattr(log_handlers, "MAX_STREAMS", 2)
+    monkeypatch.setattr(exports, "MAX_EXPORTS", 1)
+
+
+async def open_streams(page: Page, pages: AsyncExitStack, path: str, *roles: Role) -> list[int]:
+    """Open a stream in a new session for each role; return the statuses."""
+    statuses = []
+    for role in roles:
+        await page.log_in(role)
+        stream = page.http.get(f"{page.url}{path}")
+        statuses.append((await pages.enter_async_context(stream)).status)
+    return statuses
 
 
 @pytest.mark.usefixtures("few_streams")
@@ -146,12 +161,53 @@ async def test_a_guest_with_many_pages_shuts_out_nobody(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("few_streams")
-async def test_a_guest_who_follows_the_journal_shuts_out_nobody(page: Page) -> None:
-    statuses = []
+@pytest.mark.parametrize(("path", "count"), [("/api/events", 3), ("/api/logs/stream", 2)])
+async def test_many_sessions_of_guests_leave_room_for_an_operator(
+    page: Page, path: str, count: int
+) -> None:
     async with AsyncExitStack() as pages:
-        for role, count in ((Role.GUEST, 3), (Role.OPERATOR, 2)):
-            await page.log_in(role)
-            for _ in range(count):
-                stream = page.http.get(f"{page.url}/api/logs/stream")
-                statuses.append((await pages.enter_async_context(stream)).status)
-    assert statuses == [200, 200, 413, 200, 413]
+        guests = await open_streams(page, pages, path, *[Role.GUEST] * (count + 1))
+        assert guests == [200] * count + [413]
+        assert await open_streams(page, pages, path, *[Role.OPERATOR] * count) == [200] * count
+        assert await open_streams(page, pages, path, Role.REVIEWER, Role.OPERATOR) == [413, 413]
+
+
+@pytest.mark.usefixtures("few_streams")
+async def test_a_guest_who_reads_an_export_slowly_shuts_out_no_operator(page: Page) -> None:
+    async with page.harness("alice") as harness, AsyncExitStack() as pages:
+        harness.turns = [a_turn(1)]
+        for _ in range(5):
+            harness.add("text", turn=1, text="t" * 50_000)
+        harness.hangs_after = 4
+        path = "/api/agents/alice/turns/1/export"
+        await page.log_in(Role.GUEST)
+        await page.until(lambda tables: "alice" in tables["agents"])
+        assert await open_streams(page, pages, path, Role.GUEST, Role.GUEST) == [200, 413]
+        assert await open_streams(page, pages, path, Role.OPERATOR) == [200]
+
+
+async def test_no_user_with_many_sessions_has_more_than_a_share() -> None:
+    def owner(session: int, user: str, role: Role = Role.GUEST) -> Owner:
+        return Owner(f"session {session} of {user}", user, role)
+
+    places = Places(16, "Full.")
+    async with AsyncExitStack() as held:
+
+        async def take(owner: Owner) -> asyncio.Timeout:
+            end = await held.enter_async_context(asyncio.timeout(None))
+            held.enter_context(places.hold(end, owner))
+            return end
+
+        ada = [await take(owner(number // 4, "ada")) for number in range(16)]
+        with pytest.raises(LimitExceeded):
+            await take(owner(0, "ada"))
+        for number in range(8):
+            await take(owner(number, "bob"))
+        assert [end.when() is None for end in ada] == [False, False, True, True] * 4
+        with pytest.raises(LimitExceeded):
+            await take(owner(1, "bob"))
+        await take(owner(1, "cleo", Role.OPERATOR))
+        assert sum(end.when() is None for end in ada) == 7
+        # Between the sessions of one user there is a balance, too.
+        await take(owner(4, "ada"))
+        assert sum(end.when() is None for end in ada) == 6
