@@ -95,7 +95,7 @@ class Handlers:
         self._terminals = terminals
         self._ledger = ledger
         self._logs = logs
-        self._files = pages.load()
+        self._files, self._version = pages.load(), pages.version_of()
         self._document: openapi.Json = {}
 
     def application(self) -> web.Application:
@@ -221,8 +221,11 @@ class Handlers:
         return web.json_response(self._document)
 
     async def state(self, _request: web.Request) -> web.Response:
-        """Answer with all tables, and the number of the last change in them."""
-        return web.json_response(self._tables.snapshot())
+        """Answer with all tables, the number of the last change in them, and the version.
+
+        A page of another version, from before an update, loads itself again.
+        """
+        return web.json_response({**self._tables.snapshot(), "version": self._version})
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stream the changes, with the tails of the agents for which the page asks."""

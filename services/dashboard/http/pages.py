@@ -28,8 +28,9 @@ SHARED: Final = re.compile(r"^ *<!-- (shared_[a-z]+\.html) -->\n", re.MULTILINE)
 """The line in whose place another file stands, which several pages have in common."""
 
 VERSION: Final = 'content="VERSION"'
-"""The attribute that gets the version of the scripts: a shared worker of another version, which
-lives as long as a tab of it is open, is not used by new pages."""
+"""The attribute that gets the version of all files. A page that finds that the dashboard has
+another version is loaded again; a shared worker of another version, which lives as long as a tab of
+it is open, is not used by new pages."""
 
 ERROR: Final = "error.html"
 """The page of an error; `error` fills it."""
@@ -59,7 +60,7 @@ def load(directory: Path = STATIC, vendor: Path = VENDOR) -> dict[str, bytes]:
     """
     files = {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
     shared = {name: text for name, text in files.items() if name.startswith("shared_")}
-    version = f'content="{_version(files)}"'
+    version = f'content="{version_of(directory, vendor)}"'
     for name in files.keys() - shared.keys():
         if name.endswith(".html"):
             files[name] = _whole(files[name], shared).replace(VERSION, version).encode()
@@ -67,6 +68,16 @@ def load(directory: Path = STATIC, vendor: Path = VENDOR) -> dict[str, bytes]:
         files |= {f"icon-{count}.svg": _with_badge(icon, count) for count in COUNTS}
     served = {name: text for name, text in files.items() if name not in shared}
     return vendored(vendor) | served
+
+
+def version_of(directory: Path = STATIC, vendor: Path = VENDOR) -> str:
+    """Return a text that is another one when any file that is served has changed."""
+    found = hashlib.sha256()
+    for folder in (directory, vendor):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.is_file() and not path.name.startswith("."):
+                found.update(f"{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()[:16]
 
 
 def vendored(directory: Path = VENDOR) -> dict[str, bytes]:
@@ -105,12 +116,6 @@ def marked_if_linked(request: web.Request, page: bytes) -> bytes:
 def _whole(page: bytes, shared: dict[str, bytes]) -> str:
     """Return a page, or a part of one, with the parts that it names."""
     return SHARED.sub(lambda line: _whole(shared[line[1]], shared), page.decode())
-
-
-def _version(files: dict[str, bytes]) -> str:
-    """Return a text that is another one when a script has changed."""
-    scripts = (files[name] for name in sorted(files) if name.endswith(".js"))
-    return hashlib.sha256(b"\0".join(scripts)).hexdigest()[:16]
 
 
 _ERROR: Final = (STATIC / ERROR).read_text()

@@ -13,6 +13,7 @@ import { recall, remember } from "./remembered.js";
 import { checkRole, leave, LEAVING, onSession, session } from "./session.js";
 import { putText, putTime, time } from "./text.js";
 import "./theme.js";
+import { isOther, reloadIfUnused } from "./version.js";
 import { showCount } from "./waiting_counts.js";
 
 const main = document.querySelector("main");
@@ -68,7 +69,12 @@ export function openMirror(changed, options = {}) {
       reconnect.hidden = state !== "lost";
       showAge(mirror, state === "live");
     },
-    options,
+    {
+      ...options,
+      onVersion: (served) => {
+        updated = isOther(served) && !reloadIfUnused();
+      },
+    },
   );
   followErrors(mirror);
   reconnect.addEventListener("click", () => mirror.connect());
@@ -111,6 +117,9 @@ function renderServices(mirror) {
 let outdating = 0;
 let outdated = null; // since when, in microseconds since 1970
 
+// After an update of the dashboard, this page is of another version, and something is typed in it.
+let updated = false;
+
 function showAge(mirror, isLive) {
   if (isLive) {
     clearTimeout(outdating);
@@ -138,14 +147,15 @@ function renderNotices(mirror) {
     .sort(([, a], [, b]) => a.at - b.at);
   const items = shown.map(([key, notice]) => ({ key, ...notice }));
   if (outdated !== null) items.unshift({ key: "link", level: "bad" });
+  if (updated) items.unshift({ key: "version", level: "note" });
   keyed(
     document.getElementById("notices"),
     items,
     ({ key }) => key,
-    (notice) => (notice.key === "link" ? makeOutdated() : makeNotice(mirror, notice)),
+    (notice) => (OWN[notice.key] ?? makeNotice)(notice, mirror),
     (item, notice) => {
       item.dataset.level = notice.level;
-      if (notice.key !== "link") updateNotice(item, notice);
+      if (!(notice.key in OWN)) updateNotice(item, notice);
     },
   );
 }
@@ -157,7 +167,17 @@ function makeOutdated() {
   return el("li", {}, text);
 }
 
-function makeNotice(mirror, { key, agent, topic }) {
+function makeUpdated() {
+  const again = el("button", { type: "button" }, "Load again");
+  again.addEventListener("click", () => location.reload());
+  const text = "The dashboard was updated. This page is of the version before; loading it again drops what you have typed here.";
+  return el("li", {}, el("span", {}, text), again);
+}
+
+/** The page's own notices, by their keys. */
+const OWN = { link: makeOutdated, version: makeUpdated };
+
+function makeNotice({ key, agent, topic }, mirror) {
   const close = el("button", { type: "button", className: "quiet" }, "Dismiss");
   close.setAttribute("aria-label", `Dismiss the notice about ${agent}`);
   close.addEventListener("click", () => {

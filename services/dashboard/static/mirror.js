@@ -13,17 +13,20 @@ export class Mirror {
   #stream = null;
   #onChange;
   #onLink;
+  #onVersion;
   #tail;
 
   /**
    * @param onChange called with the names of the tables that changed
    * @param onLink called with "live", "connecting" or "lost", and with a sentence for "lost"
    * @param tail has `agent`, whose tail the page wants, `after()`, the last event that it has, and `received(item)`
+   * @param onVersion called with the version of the files that the dashboard serves, with each state
    */
-  constructor(onChange, onLink, { tail = null } = {}) {
+  constructor(onChange, onLink, { tail = null, onVersion = () => {} } = {}) {
     this.#onChange = onChange;
     this.#onLink = onLink;
     this.#tail = tail;
+    this.#onVersion = onVersion;
   }
 
   connect() {
@@ -61,6 +64,7 @@ export class Mirror {
     }
     // A dashboard that was restarted meanwhile has another log: its stream says reset again.
     if (load !== this.#load || !id.startsWith(`${state.epoch}-`)) return;
+    this.#onVersion(state.version);
     this.tables = state.tables;
     this.#seq = state.seq;
     const held = this.#held;

@@ -3,15 +3,13 @@
 
 import { leave, session } from "./session.js";
 import { Hub } from "./stream_hub.js";
+import { version } from "./version.js";
 import { workerAddress } from "./worker_address.js";
 
 const WORKER = "/static/stream_worker.js";
 const LONG_HIDDEN = 60_000;
 /** The milliseconds after which a tab that is not shown gives up a connection of its own. */
 export const RELEASE_MS = 15_000;
-
-// A worker of an older dashboard goes on as long as a tab of that time is open: it is not used.
-const version = document.querySelector("meta[name=hyperhive-version]")?.content ?? "";
 
 export class TabStream {
   #listener;
@@ -56,6 +54,7 @@ export class TabStream {
       this.#connectAlone();
       return;
     }
+    // A worker of an older dashboard goes on as long as a tab of that time is open: it is not used.
     const worker = new SharedWorker(workerAddress(WORKER), { type: "module", name: version });
     worker.addEventListener("error", () => this.#isShared && this.#connectAlone(), { signal: this.#end.signal });
     this.#use(worker.port);

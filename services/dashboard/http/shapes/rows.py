@@ -172,8 +172,9 @@ class Tables(Shape):
 
 
 class State(Shape):
-    """All tables, and the number of the last change in them."""
+    """All tables, the number of the last change in them, and the version of the pages' files."""
 
     epoch: str
     seq: int
     tables: Tables
+    version: str
