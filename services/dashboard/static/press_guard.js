@@ -22,6 +22,7 @@ const since = new WeakMap(); // the time when each card was shown as it is; Infi
 const unshown = new Set(); // the cards that change with the next frame
 const moved = new Set(); // the cards with the mark `data-moved`
 let gesture = -Infinity; // the time of the reader's last gesture
+let changing = 0; // the frame in which the cards are looked at, after changes of the page
 let isEarly = false; // whether the pointer went down on a control that had just moved
 let calming = 0; // the timer that removes the marks
 let silencing = 0; // the timer that hides `hint`
@@ -41,9 +42,12 @@ export function guardPresses() {
   const on = (name, listener) =>
     addEventListener(name, listener, { capture: true, passive: name !== "click" });
   for (const name of ["wheel", "touchmove", "keydown", "pointerdown"])
-    on(name, () => (gesture = performance.now()));
-  on("scroll", () => look(performance.now() - gesture > GESTURE_MS));
-  on("resize", () => look(true));
+    on(name, () => {
+      if (changing) look(true); // what the page has moved before is not the reader's own scrolling
+      gesture = performance.now();
+    });
+  on("scroll", () => (isMoving() ? look(false) : lookSoon()));
+  on("resize", lookSoon);
   // A window that lay behind another one may come to the front between the two presses of a double click.
   addEventListener("focus", unsettleAll);
   document.addEventListener("visibilitychange", () => document.hidden || unsettleAll());
@@ -59,22 +63,41 @@ export function guardPresses() {
 }
 
 function changed(records) {
-  for (const { type, target } of records) {
-    if (type === "attributes") continue;
+  const read = records.filter(({ type }) => type !== "attributes").map(({ target }) => target);
+  for (const target of new Set(read)) {
     const card = (target instanceof Element ? target : target.parentElement)?.closest(READ);
     if (card) unsettle(card);
   }
-  if (records.some((record) => record.attributeName !== "data-moved")) look(true);
+  if (!records.some((record) => record.attributeName !== "data-moved")) return;
+  // While the reader scrolls, the next event may be about the reader's own movement.
+  if (isMoving()) look(true);
+  else lookSoon();
+}
+
+/** Whether the reader may be scrolling. */
+const isMoving = () => performance.now() - gesture <= GESTURE_MS;
+
+// To look means to lay out the page: once a frame, when the browser does that anyway. A press looks at once.
+// A page that is hidden, or that lies behind another window, has its cards unsettled when it comes back.
+function lookSoon() {
+  if (document.hidden || !document.hasFocus()) return;
+  changing ||= requestAnimationFrame(() => look(true));
 }
 
 /** Notice the cards whose controls are not where they were; `isShift` unless the reader scrolled. */
 function look(isShift) {
+  const shifted = isShift || changing !== 0;
+  cancelAnimationFrame(changing);
+  changing = 0;
+  // First look at all, then mark those that have moved: a mark between two looks means to lay out again.
+  const found = [];
   for (const card of document.querySelectorAll(CARDS)) {
     const place = placesIn(card);
     if (places.get(card) === place) continue;
     places.set(card, place);
-    if (isShift && place) unsettle(card);
+    if (shifted && place) found.push(card);
   }
+  found.forEach(unsettle);
 }
 
 /** Return the places of a card's controls on the screen; empty when the card is not on it. */
@@ -87,7 +110,7 @@ function placesIn(card) {
 }
 
 function unsettleAll() {
-  for (const card of document.querySelectorAll(CARDS)) if (placesIn(card)) unsettle(card);
+  [...document.querySelectorAll(CARDS)].filter(placesIn).forEach(unsettle);
 }
 
 function unsettle(card) {

@@ -199,6 +199,35 @@ async def test_a_control_that_has_just_moved_does_not_act(
     await browser.until(lambda _: done(hive))
 
 
+LOOKS = """
+const done = arguments[0];
+const card = document.querySelector(".pending > li");
+let looks = 0;
+card.getBoundingClientRect = () => {
+  looks += 1;
+  return Element.prototype.getBoundingClientRect.call(card);
+};
+(async () => {
+  for (let change = 0; change < 50; change += 1) {
+    card.dataset.change = change;
+    await null;
+  }
+  requestAnimationFrame(() => setTimeout(() => done(looks)));
+})();
+"""
+
+
+async def test_many_changes_cost_one_look_a_frame(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    """To look means to lay out the page again."""
+    page.hive.approvals.ask("alice", "more", "apply")
+    await log_in()
+    await browser.sees(FIRST, "Approve")
+    await browser.settle()
+    assert 1 <= await browser.do(lambda d: d.execute_async_script(LOOKS)) <= 5
+
+
 async def test_a_card_is_about_the_commit_that_it_shows(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
