@@ -108,7 +108,10 @@ class ApprovalHandlers:
         """Answer with a file of the deployed configuration: its text, and the lines to show."""
         path = queries.read(request, queries.FileQuery).path
         found = await self._configurations.file(_name(request), path)
-        return web.json_response({**found._asdict(), "lines": shown.lines(found.text)})
+        names = [shown.exactly(path) for path in found.files]
+        return web.json_response(
+            {**found._asdict(), "lines": shown.lines(found.text), "names": names}
+        )
 
     async def compare(self, request: web.Request) -> web.Response:
         """Answer with the lines of the change that the operator is about to make."""

@@ -149,7 +149,8 @@ function tailed(item) {
   if (item.tail === "begin" || item.tail === "state") {
     live = item.tail === "begin" ? item.state : item;
     section("tail-stored").hidden = live.stored;
-    if (textOf(live.model)) prompt.models.add(textOf(live.model));
+    // What is not shown as it is cannot be chosen by its looks.
+    if (live.model && typeof live.model === "string") prompt.models.add(live.model);
     if (item.tail === "begin") load("todo");
     if (parts.turns.failed) refreshTurns(); // the harness was away
     renderNow();

@@ -5,7 +5,7 @@ import { turnOf, turnWords } from "./agent_order.js";
 import { attempt } from "./card_errors.js";
 import { el, setText } from "./dom.js";
 import { openMenu } from "./menu.js";
-import { putTime, textOf } from "./text.js";
+import { putTime, spelled } from "./text.js";
 
 /** The verbs that have a button on the agent's own page; the menu has all of them. */
 const BUTTONS = new Set(["start", "stop", "restart", "resume"]);
@@ -110,7 +110,7 @@ export function putState(node, agent, job) {
 export function putTurn(node, agent) {
   const turn = turnOf(agent);
   put(node, turn, turnWords(turn), agent.turn_since || agent.since);
-  node.title = turn === "no-report" ? "Its harness has not reported since the container started." : textOf(agent.turn_reason ?? "");
+  node.title = turn === "no-report" ? "Its harness has not reported since the container started." : spelled(agent.turn_reason ?? "");
 }
 
 function put(node, state, text, since) {

@@ -157,13 +157,15 @@ export class Now {
       if (typeof value === "string") setText(node, value);
       else if (value) node.replaceChildren(...[value].flat());
     };
-    put("model", agent.model || textOf(live?.model ?? "") || null);
-    put("effort", agent.effort || textOf(live?.effort ?? "") || null);
+    put("model", agent.model || reported(live?.model));
+    put("effort", agent.effort || reported(live?.effort));
     put("context", context(agent, live));
     put("cost", cost === null ? null : money(cost));
     put("last-turn", turn ? `${span(turn.seconds)}${turn.outcome === "done" ? "" : `, ${turn.outcome}`}` : null);
   }
 }
+
+const reported = (text) => (textOf(text ?? "") ? [shown(text)] : null);
 
 function context(agent, live) {
   const used = agent.context_tokens || live?.context_tokens || 0;

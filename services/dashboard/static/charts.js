@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { exactly, money, span, tokens } from "./figures.js";
-import { plural, putText, textOf } from "./text.js";
+import { plural, putText, spelled, textOf } from "./text.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 600;
@@ -45,7 +45,7 @@ function tools(days) {
   const most = [...totals].sort(([, a], [, b]) => b.calls - a.calls).slice(0, MOST_TOOLS);
   const named = new Set(most.map(([name]) => name));
   const calls = (day, fits) => sum(day.tools.filter(({ tool }) => fits(textOf(tool))).map((one) => one.calls));
-  const found = most.map(([name, { text }]) => series(name, (day) => calls(day, (tool) => tool === name), text));
+  const found = most.map(([name, { text }]) => series(spelled(text), (day) => calls(day, (tool) => tool === name), text));
   if (totals.size > most.length) found.push(series("others", (day) => calls(day, (tool) => !named.has(tool))));
   return found;
 }

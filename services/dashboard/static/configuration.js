@@ -13,7 +13,7 @@ import { keepDraft, recallDraft } from "./drafts.js";
 import { guardPresses } from "./press_guard.js";
 import { RequestNotice } from "./request_notice.js";
 import { may } from "./session.js";
-import { putText, putTime } from "./text.js";
+import { putText, putTime, spelled } from "./text.js";
 
 const [, , name] = location.pathname.split("/");
 const api = `/api/agents/${name}`;
@@ -104,7 +104,7 @@ function renderFile() {
   find(".commit").textContent = file.commit.slice(0, 12);
   choice.hidden = file.files.length < 2;
   if (file.files.join("\0") !== [...choice.options].map((option) => option.value).join("\0"))
-    choice.replaceChildren(...file.files.map((one) => new Option(one, one)));
+    choice.replaceChildren(...file.files.map((one, index) => new Option(spelled(file.names[index]), one)));
   choice.value = path;
   const lines = file.lines.map((shown) => {
     const line = el("span", { className: "line" });

@@ -80,6 +80,7 @@ class ConfigFile(Template):
     lines: list[Text]
     commit: str
     files: list[str]
+    names: list[Text]
 
 
 class TombstoneRow(Shape):
