@@ -24,9 +24,6 @@ WRITE_SECONDS = 20.0
 MAX_BATCH = 64 * 1024
 """Bytes written at once: a slow page holds no more memory than this, apart from the log."""
 
-MAX_UNSENT = 128 * 1024
-"""Bytes of a stream that the kernel keeps for the page; Linux doubles it for its own use."""
-
 HEADERS: Final = {
     "Content-Type": "text/event-stream",
     # nginx, and proxies that follow it, would hold events back until they fill a buffer.
@@ -87,7 +84,6 @@ class EventStreams:
             async with end:
                 with self.places.hold(end, owner):
                     await response.prepare(request)
-                    _bound_unsent(request)
                     last_id = request.headers.get("Last-Event-ID", "")
                     await self._write_all(response, last_id, tails)
         except* (TimeoutError, ConnectionError):
@@ -146,13 +142,6 @@ class EventStreams:
     async def _send(self, response: web.StreamResponse, data: bytes) -> None:
         async with asyncio.timeout(self._write_seconds):
             await response.write(data)
-
-
-def _bound_unsent(request: web.Request) -> None:
-    """Have the kernel hold few bytes for a page that reads slowly; its default is megabytes."""
-    if request.transport is not None:
-        connection = request.transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_UNSENT)
 
 
 def _abort(request: web.Request) -> None:

@@ -6,6 +6,7 @@ browser does not use a connection for another host name.
 
 import asyncio
 import re
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -18,9 +19,13 @@ connection, and bounds the head in its own way."""
 LOOK_SECONDS: Final = 60.0
 """The seconds that a connection may wait for its first request; browsers connect in advance."""
 
-MAX_STRANGERS: Final = 512
+MAX_STRANGERS: Final = 256
 """The connections that have not shown a session yet. Every user of the host can connect; the oldest
 of these makes way, so nobody keeps the operator out by holding connections."""
+
+MAX_UNSENT: Final = 128 * 1024
+"""Bytes that the kernel keeps for a client that does not read; it would keep megabytes, and count
+them as the dashboard's memory. Linux doubles the number for its own use."""
 
 _LINE: Final = re.compile(rb"[A-Z]{1,16} /[!-~]* HTTP/1\.1")
 _HEADER: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*)")
@@ -85,6 +90,8 @@ class _Entrance(asyncio.Protocol):
         """Wait for the first bytes, and not for ever."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a TCP socket
         self._transport = transport
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_UNSENT)
         self._all.waiting.add(transport)
         self._all.add(transport)
         loop = asyncio.get_running_loop()
