@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from services.dashboard.tests.fake_harness import NOW as SECONDS
 from services.dashboard.tests.fake_harness import FakeHarness, a_turn
-from services.dashboard.tests.fakes import NOW, FakeHive, FakeJob
+from services.dashboard.tests.fakes.hive import FakeHive
+from services.dashboard.tests.fakes.lifecycle import FakeJob
+from services.dashboard.tests.fakes.now import NOW
 from wire import names
 from wire.bus import Bus
 from wire.records.approvals import Deploy
