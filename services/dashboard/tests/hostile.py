@@ -15,6 +15,7 @@ from services.dashboard.tests.fakes.now import NOW
 from wire import names
 from wire.bus import Bus
 from wire.records.approvals import Deploy
+from wire.records.broker import QuestionState
 from wire.records.ledger import Cost, EgressState, Request, RequestOutcome, UsageSum
 
 HIDDEN: Final = "\u202egnp.exe\u2066\u200b\u200f\u00ad\ufeff\x1b[31m\x07\x7f\x85\U000e0041"
@@ -110,7 +111,10 @@ class Hostile:
         )
         asked = broker.ask("manager", "alice", self.text("answered"))
         broker.questions[asked - 1] = broker.questions[asked - 1]._replace(
-            state="answered", answer=[self.text("answer")], answered_by="alice", resolved=NOW
+            state=QuestionState.ANSWERED,
+            answer=[self.text("answer")],
+            answered_by="alice",
+            resolved=NOW,
         )
         broker.remind("alice", NOW * 2, self.text("reminder"), self.name("reminder-file"))
 

@@ -61,7 +61,9 @@ async def test_the_user_of_the_proxy_logs_in_and_each_request_must_be_that_user(
     assert rows[0]["address"] == "192.0.2.7", "what the browser has written itself is not believed"
 
 
-async def test_nothing_of_a_user_outlives_the_entry(page: Page, connect: Connect) -> None:
+async def test_nothing_of_a_user_outlives_the_entry(
+    page: Page, connect: Connect, config: DashboardConfig
+) -> None:
     """A user who is no longer named, or has another role, gets no passkey and no notification."""
     page.http.headers.update(ADA)
     answer = (await page.post("/login/proxy"))[1]
@@ -80,17 +82,11 @@ async def test_nothing_of_a_user_outlives_the_entry(page: Page, connect: Connect
         ({"ada": "reviewer", "bob": "operator"}, {"ada", "bob"}),
         ({"ada": "guest", "bob": "operator"}, {"bob"}),
     ):
-        config = DashboardConfig(
-            url="https://hive.example.org",
-            behind_proxy=True,
-            trusted_proxies=("127.0.0.1",),
-            user_header="Remote-User",
-            users=users,
-        )
+        settings = config.model_copy(update={"users": users})
         state = page.agents.parent
         with closing(listen()) as listener:
-            bus, proxy = await connect(), Proxy(config, TOKEN)
-            DashboardService(bus, listener, state, config, AgentWeb(), proxy=proxy)
+            bus, proxy = await connect(), Proxy(settings, TOKEN)
+            DashboardService(bus, listener, state, settings, AgentWeb(), proxy=proxy)
         sessions = json.loads((state / "logins.json").read_text())["sessions"]
         assert {one["name"] for one in sessions.values()} == left
         pushed = json.loads((state / "push.json").read_text())["targets"]
