@@ -2,6 +2,7 @@
 
 `python -m bench.dashboard [--quick]`; README.md describes the figures. The dashboard is the real
 program as a process of its own; the services are fakes on a bus of their own.
+`python -m bench.dashboard look DIRECTORY` measures nothing: it writes pictures of all pages.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from typing import Final
 
 import aiohttp
 
-from bench.dashboard import pages
+from bench.dashboard import look, pages
 from bench.dashboard.stage import Program, Size, Stage, program, stage
 from bench.gateway.__main__ import resident
 from bench.report import Floor, Report
@@ -40,8 +41,26 @@ def main() -> int:
     """Measure and publish; return 1 if an aim is missed."""
     parser = argparse.ArgumentParser(prog="bench.dashboard", description="Measure the dashboard.")
     parser.add_argument("--quick", action="store_true", help="a smoke run; nothing is kept")
-    quick = parser.parse_args().quick
+    pictures = parser.add_subparsers(dest="command", metavar="look").add_parser(
+        "look", description="Write pictures of all pages, or of some."
+    )
+    pictures.add_argument("directory", type=Path, help="takes the pictures")
+    pictures.add_argument("views", nargs="*", metavar="VIEW", help="the beginning of a view's name")
+    pictures.add_argument("--hive", action="append", choices=look.HIVES)
+    pictures.add_argument("--theme", action="append", choices=look.THEMES)
+    pictures.add_argument("--width", action="append", type=int, choices=look.SIZES)
+    given = parser.parse_args()
+    quick = given.quick
     with tempfile.TemporaryDirectory(prefix="hive-dashboard-") as folder:
+        if given.command == "look":
+            wanted = look.Wanted(
+                given.hive or look.HIVES,
+                given.theme or look.THEMES,
+                given.width or tuple(look.SIZES),
+                given.views,
+            )
+            asyncio.run(look.look(given.directory, Path(folder), wanted))
+            return 0
         report = asyncio.run(measured(Path(folder), quick=quick))
     report.publish(quick=quick)
     missed = [one for one in report.figures if one.value > AIMS.get(one.what, float("inf"))]

@@ -220,7 +220,8 @@ function updateRow(row, facts) {
   putNow(row.querySelector(".state"), agent, job);
   putDoing(row, agent, loop);
   const model = row.querySelector(".model");
-  setText(model, (agent.model ?? "").replace(/^claude-/u, ""));
+  // The maker and the date are in the tooltip.
+  setText(model, (agent.model ?? "").replace(/^claude-/u, "").replace(/-20\d{6}$/u, ""));
   model.title = agent.model ?? "";
   putContext(row.querySelector(".context"), agent);
   setText(row.querySelector(".money"), cost ? money(cost) : "");

@@ -11,7 +11,7 @@ import { forgetSession, Notifier } from "./notifications.js";
 import { Pace } from "./pace.js";
 import { recall, remember } from "./remembered.js";
 import { checkRole, leave, LEAVING, onSession, session } from "./session.js";
-import { putText, putTime, time } from "./text.js";
+import { plural, putText, putTime, time } from "./text.js";
 import "./theme.js";
 import { isOther, reloadIfUnused } from "./version.js";
 import { showCount } from "./waiting_counts.js";
@@ -146,6 +146,7 @@ function renderNotices(mirror) {
     .filter(([key, notice]) => !(dismissed[key] >= notice.at))
     .sort(([, a], [, b]) => a.at - b.at);
   const items = shown.map(([key, notice]) => ({ key, ...notice }));
+  foldNotices(items);
   if (outdated !== null) items.unshift({ key: "link", level: "bad" });
   if (updated) items.unshift({ key: "version", level: "note" });
   keyed(
@@ -159,6 +160,19 @@ function renderNotices(mirror) {
     },
   );
 }
+
+/** Put several notices into one line of a phone, where they would fill the screen; a press unfolds them. */
+function foldNotices(items) {
+  const line = document.getElementById("more-notices");
+  line.hidden = items.length < 2;
+  const names = [...new Set(items.map(({ agent }) => agent))].join(", ");
+  setText(line, `${plural(items.length, "notice")}: ${names}`);
+  line.dataset.level = items.some(({ level }) => level === "bad") ? "bad" : "note";
+}
+
+document.getElementById("more-notices")?.addEventListener("click", ({ currentTarget: line }) => {
+  line.setAttribute("aria-expanded", String(line.getAttribute("aria-expanded") === "false"));
+});
 
 function makeOutdated() {
   const text = el("span");

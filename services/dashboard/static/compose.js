@@ -91,7 +91,6 @@ export class Compose {
     const { to } = parse(text.value, this.#last);
     setText(recipient, to === EVERYBODY ? "all agents" : to);
     forget.hidden = to === MANAGER;
-    text.placeholder = `Message to ${to === MANAGER ? "the manager" : to}, or @name message`;
     this.#warn(to);
     fit();
     const names = this.#matching();

@@ -198,8 +198,8 @@ function renderLimits() {
       state,
       left(row.remaining_requests, exactly, "requests left"),
       left(row.remaining_tokens, tokens, "tokens left"),
-      at(row.remaining_until, "filled up"),
-      at(row.updated, "told"),
+      at(row.remaining_until, "filled up at"),
+      at(row.updated, "as of"),
       el("td", { data: { title: "agents" } }, row.agents.join(", ")),
     );
   });

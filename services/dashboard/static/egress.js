@@ -88,7 +88,8 @@ async function answerAbout(entry, answer, buttons, error, notice) {
 /** Fill the table of the hosts that an agent has reached, or was refused. */
 export function putHosts(body, entries) {
   keyed(body, entries, key, (entry) => {
-    const number = (text) => el("td", { className: "number" }, text);
+    const number = (title, count, show = String) =>
+      el("td", { className: count ? "number" : "number none", data: { title } }, show(count));
     const last = el("time");
     putTime(last, entry.last);
     const row = el(
@@ -96,12 +97,12 @@ export function putHosts(body, entries) {
       { data: { state: entry.state } },
       el("th", { scope: "row" }, entry.rule),
       el("td", {}, entry.state === "none" ? "" : entry.state),
-      number(String(entry.allowed)),
-      number(String(entry.refused)),
-      number(String(entry.failed)),
-      number(bytes(entry.sent)),
-      number(bytes(entry.received)),
-      el("td", {}, last),
+      number("connections", entry.allowed),
+      number("refused", entry.refused),
+      number("failed", entry.failed),
+      number("sent", entry.sent, bytes),
+      number("received", entry.received, bytes),
+      el("td", { data: { title: "last" } }, last),
     );
     return row;
   });

@@ -6,7 +6,8 @@ const COUNT = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 export function tokens(count) {
   if (count < 1000) return String(Math.round(count));
   if (count < 1e6) return `${(count / 1000).toFixed(count < 10_000 ? 1 : 0)} k`;
-  return `${(count / 1e6).toFixed(1)} M`;
+  if (count < 1e9) return `${(count / 1e6).toFixed(count < 1e8 ? 1 : 0)} M`;
+  return `${(count / 1e9).toFixed(1)} G`;
 }
 
 /** Return a number with its thousands apart. */

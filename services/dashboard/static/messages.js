@@ -178,6 +178,7 @@ function renderQuestions() {
   putQuestions(here.querySelector(".asked"), open, mirror);
   here.querySelector(".empty").hidden = open.length > 0 || !mirror.tables.services.broker?.available;
   const ended = all.filter((question) => !isOpen(question)).slice(-ENDED).reverse();
+  here.querySelector(".ended").previousElementSibling.hidden = ended.length === 0;
   keyed(here.querySelector(".ended"), ended, ({ id }) => id, makeQuestion, updateQuestion, ({ state }) => state);
   count("questions", "Questions", open.length);
 }

@@ -67,11 +67,13 @@ function render() {
   renderTotals(shown);
   here.querySelector(".wide-table").hidden = shown.length === 0;
   here.querySelector(":scope > .empty").hidden = shown.length > 0;
-  const number = (value) => el("td", { className: "number" }, value);
-  const at = (value) => {
+  // On a phone, a figure that is 0 is left out.
+  const number = (title, count, show = exactly) =>
+    el("td", { className: count ? "number" : "number none", data: { title } }, show(count));
+  const at = (title, value) => {
     const node = el("time");
     putTime(node, value);
-    return el("td", {}, node);
+    return el("td", { data: { title } }, node);
   };
   keyed(here.querySelector("tbody"), shown, ({ agent, host, port }) => `${agent} ${host} ${port}`, (entry) => {
     const reason = el("td", { className: "reason-cell", dir: "auto" });
@@ -83,14 +85,14 @@ function render() {
       el("th", { scope: "row" }, link),
       el("td", {}, el("code", {}, entry.rule)),
       el("td", { className: `state-${entry.state}` }, STATES[entry.state]),
-      number(exactly(entry.allowed)),
-      number(exactly(entry.refused)),
-      number(exactly(entry.failed)),
-      number(bytes(entry.sent)),
-      number(bytes(entry.received)),
-      at(entry.first),
-      at(entry.last),
-      at(entry.decided),
+      number("connections", entry.allowed),
+      number("refused", entry.refused),
+      number("failed", entry.failed),
+      number("sent", entry.sent, bytes),
+      number("received", entry.received, bytes),
+      at("first", entry.first),
+      at("last", entry.last),
+      at("decided", entry.decided),
       reason,
     );
   });

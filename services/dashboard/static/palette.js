@@ -1,6 +1,7 @@
 // The palette of commands: agents, sections and actions, found by typing a part of their names.
 
 import { actionsOf } from "./agent_actions.js";
+import { turnOf, turnWords } from "./agent_order.js";
 import { el, setText, showError } from "./dom.js";
 import { keysOf, sections, shortcut, showKeys } from "./keys.js";
 import { may } from "./session.js";
@@ -31,7 +32,7 @@ function entries() {
   return [
     ...agents.map((name) => ({
       label: name,
-      hint: states[name].state === "running" ? states[name].turn_state : states[name].state,
+      hint: states[name].state === "running" ? turnWords(turnOf(states[name])) : states[name].state,
       action: () => location.assign(`/agents/${encodeURIComponent(name)}`),
     })),
     ...sections().map(({ name, href, keys }) => ({

@@ -88,8 +88,7 @@ export function makeQuestion(question) {
   const item = el("li", { className: question.permission ? "question call" : "question" }, what, ...text);
   asks.set(item, question);
   if (isOpen(question)) {
-    what.append(makeCancel(question, item));
-    item.append(isMine(question) ? makeAnswer(question, item) : inPlace(question, item));
+    item.append(isMine(question) ? makeAnswer(question, item) : inPlace(question, item), makeCancel(question, item));
   }
   if (question.permission && isMine(question)) readFirst(item);
   else item.append(el("p", { className: "answer" }));
@@ -104,7 +103,8 @@ function inPlace(question, item) {
 }
 
 function makeCancel(question, item) {
-  const button = el("button", { type: "button", className: "quiet cancel", data: { needs: "operator" } }, "Cancel question");
+  const title = "Cancel question";
+  const button = el("button", { type: "button", className: "quiet cancel", title, data: { needs: "operator" } }, "×");
   button.setAttribute("aria-label", `Cancel question ${question.id} of ${question.from}`);
   button.addEventListener("click", async () => {
     const told = question.from === "operator" ? "" : ` ${question.from} is told that nobody answers.`;
@@ -144,7 +144,7 @@ export function updateQuestion(item, question) {
 /** Say in the first line of an item how its question ended. */
 function putOutcome(item, question) {
   const what = item.querySelector(".what");
-  what.querySelector(".cancel")?.remove();
+  item.querySelector(":scope > .cancel")?.remove();
   const countdown = what.querySelector(".countdown");
   if (countdown?.previousSibling?.nodeType === Node.TEXT_NODE) countdown.previousSibling.remove(); // the dot before it
   countdown?.remove();

@@ -63,7 +63,7 @@ export function bytes(count) {
   const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
   let unit = 0;
   for (; count >= 1024 && unit < units.length - 1; unit += 1) count /= 1024;
-  return `${unit ? count.toFixed(1) : count} ${units[unit]}`;
+  return unit === 0 ? plural(count, "byte") : `${count.toFixed(1)} ${units[unit]}`;
 }
 
 /** Return a number of characters in a short form. */

@@ -17,12 +17,12 @@ export function putTurns(body, agent, turns) {
       const link = el("a", { href: turnPath(agent, turn.id) }, `Turn ${turn.id}`);
       const cells = [
         el("td", {}, at),
-        el("td", { className: "by" }, turn.messages.map(({ id, from }) => `#${id} ${from}`).join(", ") || "–"),
+        el("td", { className: "by", data: { title: "woken by" } }, turn.messages.map(({ id, from }) => `#${id} ${from}`).join(", ") || "–"),
         el("td", { className: ["done", "running"].includes(turn.outcome) ? "" : "bad" }, turn.outcome),
-        el("td", { className: "number" }, turn.ended ? span(turn.seconds) : "–"),
-        el("td", { className: "number" }, exactly(turn.tool_calls)),
-        el("td", { className: turn.denied ? "number bad" : "number" }, exactly(turn.denied)),
-        el("td", { className: "number" }, money(turn.cost)),
+        el("td", { className: "number", data: { title: "length" } }, turn.ended ? span(turn.seconds) : "–"),
+        el("td", { className: "number", data: { title: "calls" } }, exactly(turn.tool_calls)),
+        el("td", { className: turn.denied ? "number bad" : "number none", data: { title: "denied" } }, exactly(turn.denied)),
+        el("td", { className: "number", data: { title: "cost" } }, money(turn.cost)),
       ];
       return el("tr", {}, el("th", { scope: "row" }, link), ...cells);
     }),

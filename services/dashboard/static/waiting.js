@@ -101,7 +101,7 @@ export class Waiting {
       part(id).hidden = count === 0 && !isAway && part(id).querySelector("li") === null;
       const link = part(`waiting-${kind}`);
       link.hidden = count === 0;
-      setText(link, count ? plural(count, noun) : "");
+      putCount(link, count, noun);
     }
     // Requests that are carried out do not wait: without open ones, they come last.
     const groups = section.querySelector(".groups");
@@ -276,6 +276,15 @@ export class Waiting {
 
 /** Return why an agent has a card; one without a reason has a login that is under way. */
 const needIn = (agent) => needOf(agent) ?? "needs-login";
+
+/** Put a count into its link; on a phone, the last word of two is left out. */
+function putCount(link, count, noun) {
+  const words = count ? plural(count, noun) : "";
+  if (link.textContent === words) return;
+  const [short, rest] = /^\d+ (?:refused|unread)/u.exec(words) ? words.split(/(?= \S+$)/u) : [words, ""];
+  // In an element of its own: a line of text, not items of a row.
+  link.replaceChildren(el("span", {}, short, el("span", { className: "rest" }, rest)));
+}
 
 const verbOf = (label) => label.toLowerCase().replace("…", "").replaceAll(" ", "-");
 

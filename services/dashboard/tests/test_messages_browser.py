@@ -257,6 +257,7 @@ async def test_an_answer_that_is_typed_survives_a_reload_and_enter_sends_it(
     await browser.open_live(f"{page.url}/agents/alice")
     await browser.type("#write-text", " message", Keys.ENTER)
     await browser.until(lambda _: [one.body for one in broker.log] == ["half a message"])
+    await browser.sees("#said", "#")  # the page knows that it is sent
     await browser.open_live(f"{page.url}/agents/alice")
     assert await browser.value("document.getElementById('write-text').value") == ""
 

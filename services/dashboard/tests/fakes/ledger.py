@@ -40,7 +40,7 @@ class FakeLedger(Interface, name=names.LEDGER):
         self.decided: list[tuple[str, str, int, str]] = []
         self.requests: list[Request] = []
         self.sums: dict[str, list[UsageSum]] = {}
-        """The answers of SumUsage, by the key."""
+        """The answers of SumUsage, by the key, or by the key and the agent."""
         self.asked: list[UsageSumFilter] = []
         self.limits: list[ProviderLimit] = []
         self.set: list[tuple[str, str, dict[str, object]]] = []
@@ -99,7 +99,7 @@ class FakeLedger(Interface, name=names.LEDGER):
     async def SumUsage(self, filter: Dict) -> list[UsageSum]:
         wanted = decode(UsageSumFilter, filter)
         self.asked.append(wanted)
-        return self.sums.get(wanted.by, [])
+        return self.sums.get(f"{wanted.by} {wanted.agent}", self.sums.get(wanted.by, []))
 
     @method(allow=OPERATOR)
     async def ListUsage(self, filter: Dict, limit: UInt32) -> list[Request]:
