@@ -42,6 +42,8 @@ class Passkey(kept.Kept):
     sign_count: int
     made: float
     used: float
+    session: str = ""
+    """The key of the session that has made it."""
 
 
 class _Stored(kept.Kept):
@@ -117,8 +119,16 @@ class Passkeys:
         )
         return dict(options_to_json_dict(options))
 
-    def register(self, origin: str, credential: dict[str, Any], name: str) -> Passkey:
+    def register(
+        self, origin: str, credential: dict[str, Any], name: str, session: str = ""
+    ) -> Passkey:
         """Keep the passkey that a browser has made.
+
+        Args:
+            origin: the origin of the page.
+            credential: the browser's answer to a challenge.
+            name: the name by which its owner knows it.
+            session: the key of the owner's session.
 
         Raises:
             InvalidArgument: the browser's answer does not fit a challenge.
@@ -153,6 +163,7 @@ class Passkeys:
             sign_count=made.sign_count,
             made=now,
             used=now,
+            session=session,
         )
         self._stored.passkeys.append(passkey)
         kept.write(self._path, self._stored)

@@ -54,7 +54,7 @@ class SessionHandlers:
         return web.json_response({})
 
     async def passkeys(self, request: web.Request) -> web.Response:
-        """Answer with the passkeys of the own role and of those below it, the oldest first."""
+        """Answer with the own passkeys, and to an operator with all, the oldest first."""
         found = [one for one in self._passkeys.list() if self._may_see(request, one)]
         return web.json_response({"passkeys": [_row(one) for one in found]})
 
@@ -69,7 +69,9 @@ class SessionHandlers:
         """Keep a new passkey."""
         body = await bodies.read(request, bodies.NewPasskey)
         self._require_own_login(request)
-        made = self._passkeys.register(request.headers["Origin"], body.credential, body.name)
+        session = self._access.session(request)
+        origin = request.headers["Origin"]
+        made = self._passkeys.register(origin, body.credential, body.name, session)
         return web.json_response({"passkey": _row(made)})
 
     async def remove(self, request: web.Request) -> web.Response:
@@ -95,7 +97,14 @@ class SessionHandlers:
         return Role.GUEST if login is None else login.role
 
     def _may_see(self, request: web.Request, passkey: Passkey) -> bool:
-        return roles.covers(self._role(request), passkey.role)
+        """Whether a passkey is the own one, or the session is an operator's.
+
+        A reviewer who could remove those of other reviewers would end their sessions.
+        """
+        login = self._access.login(request)
+        if login is None or login.role is Role.OPERATOR:
+            return login is not None
+        return passkey.id == login.passkey or passkey.session == self._access.session(request)
 
 
 def no_passkey(login: Login | None) -> str:

@@ -70,3 +70,25 @@ def test_a_damaged_file_is_left_alone_and_named(tmp_path: Path) -> None:
     with pytest.raises(CorruptStore, match=r"passkeys\.json.*Move it away"):
         Passkeys(path)
     assert path.read_text() == "{"
+
+
+@pytest.fixture
+def of_another(tmp_path: Path) -> None:
+    """Keep a passkey that another reviewer has made."""
+    passkey = {
+        **{"id": "AAAA", "name": "phone", "role": "reviewer", "host": "hive.example.org"},
+        **{"public_key": "00", "sign_count": 0, "made": 1.0, "used": 1.0},
+    }
+    (tmp_path / "passkeys.json").write_text(json.dumps({"version": 1, "passkeys": [passkey]}))
+
+
+@pytest.mark.usefixtures("of_another")
+async def test_a_reviewer_removes_no_passkey_of_another_reviewer(page: Page) -> None:
+    await page.log_in(Role.REVIEWER)
+    assert (await page.get("/api/passkeys"))[1] == {"passkeys": []}
+    assert (await page.post("/api/passkeys/remove", {"id": "AAAA"}))[0] == 403
+    await page.log_in()
+    [row] = (await page.get("/api/passkeys"))[1]["passkeys"]
+    assert (row["id"], "session" in row) == ("AAAA", False)
+    assert (await page.post("/api/passkeys/remove", {"id": "AAAA"}))[0] == 200
+    assert (await page.get("/api/passkeys"))[1] == {"passkeys": []}
