@@ -15,7 +15,7 @@ MAIN = f"$(systemctl show --value --property=MainPID {UNIT})"
 INIT = "$(machinectl show h-bob --property=Leader --value)"
 ENTER = f"nsenter --target {INIT} --all"
 HANG = "/var/lib/hyperhive/agents/bob/etc/systemd/system/hive-harness.service.d"
-DROP_IN = f"/run/systemd/system/{UNIT}.d/60-test.conf"
+DROP_IN = f"/run/systemd/system/{UNIT}.d/zzz-test.conf"  # after the drop-in of each backend
 
 CRASHED = "The container of bob crashed (result {}). systemd restarts it, unless it keeps crashing."
 STAYS_STOPPED = "It stays stopped until it is started."

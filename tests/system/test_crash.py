@@ -77,7 +77,7 @@ def test_machinectl_is_as_good_as_hivectl(swarm: Hive) -> None:
 
 def test_machinectl_shell_opens_a_shell_in_the_container(swarm: Hive) -> None:
     # It wants a terminal.
-    shell = "machinectl --quiet shell h-alice /bin/sh -c 'cat /etc/hostname'"
+    shell = "machinectl --quiet shell h-alice /bin/sh -c 'cat /proc/sys/kernel/hostname'"
     shown = swarm.run("script", "--quiet", "--return", "--command", shell, "/dev/null").stdout
     assert "alice" in shown
 
