@@ -49,7 +49,7 @@ def test_the_suites_hold_with_nixos(number: str) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=1800,
+        timeout=3600,
     )
     assert done.returncode == 0, done.stdout[-20000:]
 
