@@ -25,6 +25,7 @@ RESULT = {
     JobVerb.SPAWN: AgentState.RUNNING,
     JobVerb.START: AgentState.RUNNING,
     JobVerb.STOP: AgentState.STOPPED,
+    JobVerb.KILL: AgentState.STOPPED,
     JobVerb.RESTART: AgentState.RUNNING,
     JobVerb.REBUILD: AgentState.RUNNING,
     JobVerb.UPDATE: AgentState.RUNNING,
