@@ -136,7 +136,7 @@ async def test_the_operator_logs_an_agent_in_on_its_page(
         await browser.click("[data-command=login]")
         await browser.sees(".login-flow a", "claude.com/cai/oauth/authorize")
         assert await browser.value("document.querySelector('.login-flow a').href") == ADDRESS
-        await browser.type("#login-code", CODE)
+        await browser.type("#login-code-bob", CODE)
         await browser.settle()
         await browser.click(".login-flow [type=submit]")
         await browser.sees(".login-flow .login-status", "bob is logged in.")
