@@ -6,6 +6,7 @@ import { decide, get } from "./api.js";
 import { attempt, stateOfRow } from "./card_errors.js";
 import { makeChange } from "./diff.js";
 import { el, keyed, setText } from "./dom.js";
+import { foldLong } from "./message.js";
 import { keepDraft, keepTyped } from "./drafts.js";
 import { makeEnterHint, sendOnEnter } from "./enter.js";
 import { moment, putText, putTime } from "./text.js";
@@ -96,7 +97,7 @@ export function makePending(approval, error, { open = false } = {}) {
       el("strong", {}, approval.agent),
       el("span", { className: "by" }, ` requested by ${approval.requested_by}, `, asked),
     ),
-    reason,
+    ...foldLong(reason),
     change,
     el("div", { className: "buttons", data: { needs: isOwn ? "operator" : "reviewer" } }, ...buttons),
     denial,

@@ -8,6 +8,7 @@ import { day, plural, putText, putTime, size, textOf, time } from "./text.js";
 
 const LONG_LINES = 24;
 const LONG_TEXT = 2400;
+const LONG_REASON = 600;
 /** The states of a message, in words. */
 export const STATES = {
   queued: "queued",
@@ -139,6 +140,22 @@ export class MessageItems {
     await attempt(this.#error, stateOfMessage(message), () => decide(`/api/messages/${message.id}/${verb}`));
     button.disabled = false;
   }
+}
+
+/** Fold a text that fills a card, with a button that shows all of it; return them. */
+export function foldLong(node) {
+  const length = node.textContent.length;
+  if (length <= LONG_REASON) return [node];
+  node.classList.add("folded");
+  const label = `Show all (${size(length)})`;
+  const more = el("button", { type: "button", className: "quiet more" }, label);
+  more.setAttribute("aria-expanded", "false");
+  more.addEventListener("click", () => {
+    const isFolded = node.classList.toggle("folded");
+    more.setAttribute("aria-expanded", String(!isFolded));
+    setText(more, isFolded ? label : "Show less");
+  });
+  return [node, more];
 }
 
 /**

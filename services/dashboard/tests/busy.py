@@ -60,7 +60,7 @@ def _messages(hive: FakeHive) -> None:
     broker.ask("bob", "operator", "What is the name of the release?")
     broker.ask("manager", "operator", "Which tests?", "unit", "system", multi=True)
     approvals.ask("carol", "A new agent for the documentation")
-    approvals.ask("alice", "More memory for the tests", "apply")
+    approvals.ask("alice", f"More memory for the tests. {TEXTS[-1]}", "apply")
     approvals.settle(approvals.ask("bob", "Another model", "apply"), "denied", "Not now.")
 
 

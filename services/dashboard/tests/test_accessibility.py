@@ -22,6 +22,17 @@ axe.run(document, rules ? { runOnly: rules } : {}).then(
   (error) => done([String(error)]));
 """
 
+ON_A_PHONE: Final = """
+const shown = (one) => one.checkVisibility({ visibilityProperty: true }) && one.clientHeight > 0;
+const scrolls = (one) => ["auto", "scroll"].includes(getComputedStyle(one).overflowY) &&
+  one.scrollHeight > one.clientHeight + 1;
+const small = (one) => one.getBoundingClientRect().height < 43.5;
+const found = (css, is) => [...document.querySelectorAll(css)]
+  .filter((one) => shown(one) && is(one)).map((one) => one.outerHTML.slice(0, 150));
+return [...found("main *:not(textarea)", scrolls), ...found("button, select, summary", small)];
+"""
+"""The scrollers within the page, and the controls that are too small for a thumb."""
+
 pytestmark = [
     needs_chromium,
     pytest.mark.skipif(not AXE.exists(), reason="`make bootstrap-tests` fetches axe-core"),
@@ -64,6 +75,17 @@ async def test_nothing_serious_is_found(
     await check(browser, ["target-size", "color-contrast", "scrollable-region-focusable"])
     await browser.resize(360, 740)
     assert await browser.overflow() <= 0
+    await touch(browser, enabled=True)
+    try:
+        assert await browser.do(lambda d: d.execute_script(ON_A_PHONE)) == []
+    finally:
+        await touch(browser, enabled=False)
+
+
+async def touch(browser: Browser, *, enabled: bool) -> None:
+    """Give the browser a touch screen, or a mouse again."""
+    call = {"cmd": "Emulation.setTouchEmulationEnabled", "params": {"enabled": enabled}}
+    await browser.do(lambda d: d.execute("executeCdpCommand", call))
 
 
 @pytest.mark.parametrize("name", ["login", "no-such-page"])

@@ -125,6 +125,15 @@ async def test_the_flow_stays_at_its_end_until_the_reader_leaves_it(
         "(document.querySelector('.scroller'))"
     )
     await browser.until(lambda d: abs(d.execute_script(f"return {gap}")) < 2)
+    # On a phone they are one line, until it is pressed.
+    await browser.resize(360, 740)
+    await browser.until_hidden("#notices li")
+    await browser.press("#more-notices")
+    await browser.sees("#notices", "Could not rebuild dave-2")
+    await browser.press("#more-notices")
+    await browser.sees("#more-notices", "3 notices: dave-0, dave-1, dave-2")
+    await browser.resize(1400, 900)
+    await browser.until(lambda d: abs(d.execute_script(f"return {gap}")) < 2)
     # A notice that comes later takes room from the flow, and so does a long text in the box.
     lifecycle.JobRemoved(9, names.job_path(9), "erin", "rebuild", "failed", "No.")
     await browser.until_count("#notices li", 4)
