@@ -33,6 +33,7 @@ in
       serviceConfig = {
         MemoryHigh = "3G";
         MemoryMax = "4G";
+        OOMPolicy = "continue";
         TasksMax = "512";
         LimitSTACK = "64M";
         TimeoutStartSec = "90min";

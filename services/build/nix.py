@@ -8,6 +8,7 @@ command line on to the daemon, which refuses them.
 
 import os
 import re
+import signal
 import subprocess
 import tempfile
 from collections import deque
@@ -144,6 +145,11 @@ class Nix:
                 # /proc of the unit has processes only.
                 if not quiet and not line.startswith("GC Warning: "):
                     say(line)
+        if process.returncode < 0:
+            raise BuildError(
+                f"{failed}: {command[0]} was killed by {signal.Signals(-process.returncode).name}. "
+                "It may have used up the memory of the unit (MemoryMax=)."
+            )
         if process.returncode:
             raise BuildError(f"{failed}: {_reason(last) or f'status {process.returncode}'}")
 

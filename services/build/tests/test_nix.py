@@ -168,3 +168,14 @@ def test_a_host_without_inputs_says_so(host: Host) -> None:
     host.inputs = {}
     with pytest.raises(BuildError, match=r"no section \[nixos.inputs.hyperhive\]"):
         host.build(host.commit(module('"x"')))
+
+
+def test_a_nix_that_is_killed_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = host.commit(module('"x"'))
+    programs = host.folder / "bin"
+    programs.mkdir()
+    (programs / "nix").write_text("#!/bin/sh\nkill -9 $$\n")
+    (programs / "nix").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    with pytest.raises(BuildError, match=r"nix was killed by SIGKILL.*MemoryMax="):
+        host.build(commit)
