@@ -284,6 +284,17 @@ def test_settings_that_cannot_work_are_refused_with_a_sentence(
     assert message.endswith((".", "too."))
 
 
+def test_an_etc_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    overlay = "{ enable = true; mutable = %s; }"
+    for mutable, sentences in (("true", 0), ("false", 1)):
+        settings = f"""{{
+          imports = [ {ON} ];
+          system.etc.overlay = {overlay % mutable};
+        }}"""
+        found = failed(evaluate(tmp_path, settings)["config"])
+        assert len([one for one in found if "system.etc.overlay.mutable on" in one]) == sentences
+
+
 @pytest.mark.parametrize(
     "option",
     [

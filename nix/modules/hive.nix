@@ -225,6 +225,10 @@ in
           assertion = lib.versionAtLeast config.systemd.package.version "252";
           message = "services.hyperhive needs systemd 252 or newer, and this system has ${config.systemd.package.version}.";
         }
+        {
+          assertion = (config.system.etc.overlay.mutable or true) || !(config.system.etc.overlay.enable or false);
+          message = "services.hyperhive keeps credentials below /etc/hyperhive, which cannot be written here. Turn system.etc.overlay.mutable on.";
+        }
       ];
 
     services.hyperhive.secretFiles =

@@ -151,7 +151,15 @@ let
     path = plain "path" "absolute path" (
       value: isPath value || (isString value && substring 0 1 value == "/")
     );
-    package = plain "package" "package" (value: isAttrs value && value ? outPath);
+    # One definition only, even if others are alike.
+    package = plain "package" "package" (value: isAttrs value && value ? outPath) // {
+      merge =
+        loc: values:
+        if length values == 1 then
+          head values
+        else
+          throw "The option `${showOption loc}' is defined multiple times while it's expected to be unique.";
+    };
     raw = plain "raw" "raw value" (_: true);
     port = types.ints.between 0 65535 // {
       description = "16 bit unsigned integer; between 0 and 65535 (both inclusive)";
