@@ -98,7 +98,9 @@ def test_a_shell_gets_keys_and_the_size_of_the_window() -> None:
 
 def test_programs_end_with_the_connection() -> None:
     with shell() as (connection, served):
-        connection.sendall(size(24, 80) + text("echo 'pid ''is' $$ now\n"))
+        connection.sendall(size(24, 80))
+        until(connection, "$ ")  # before the prompt, what is typed would be echoed twice
+        connection.sendall(text("echo 'pid ''is' $$ now\n"))
         found = re.search(r"pid is (\d+) now", until(connection, " now\r\n$ "))
         assert found
         pid = int(found[1])
