@@ -28,6 +28,8 @@ class FakeRepositories:
     faults: Faults
     applied: dict[str, Repository] = field(default_factory=dict)
     proposed: dict[str, dict[str, Commit]] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
+    """The commits that were checked as the operator's own."""
 
     def propose(self, agent: str, text: str, parent: str | None) -> str:
         """Commit in the proposed repository, as the manager does; return the commit."""
@@ -79,6 +81,8 @@ class FakeRepositories:
 
     async def check(self, agent: str, commit: str, *, base: str | None, own: bool = False) -> None:
         self._commit(agent, commit)
+        if own:
+            self.own.add(commit)
 
     async def read(self, agent: str, commit: str, path: str) -> str:
         return self._commit(agent, commit).text

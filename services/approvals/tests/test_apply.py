@@ -401,3 +401,14 @@ async def test_an_unknown_id_is_not_found(room: Room, number: int) -> None:
     ):
         with pytest.raises(NotFound):
             await room.do(asked)
+
+
+@pytest.mark.parametrize("by", [MANAGER, OPERATOR])
+async def test_only_a_commit_that_the_operator_submits_is_the_operators_own(
+    room: Room, by: str
+) -> None:
+    """The operator may change the flake.nix of an agent."""
+    await room.agent()
+    commit = await room.propose("alice", "# an input\n")
+    await room.do(room.approvals.request_apply(by, "alice", commit, "An input"))
+    assert (commit in room.git.own) is (by == OPERATOR)

@@ -1,5 +1,6 @@
 """NixOS systems of agents, built by the real Nix from a small stand-in for Hyperhive's flake."""
 
+import json
 import os
 import shutil
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from services import metaflake
 from services.build.builder import BuildError
 from services.build.tests.nix_host import HYPERHIVE, Host, made, module
 
@@ -168,6 +170,24 @@ def test_a_host_without_inputs_says_so(host: Host) -> None:
     host.inputs = {}
     with pytest.raises(BuildError, match=r"no section \[nixos.inputs.hyperhive\]"):
         host.build(host.commit(module('"x"')))
+
+
+def test_an_input_of_the_agent_reaches_its_module(host: Host) -> None:
+    """Nix has it in the store already, so nothing is fetched here."""
+    found = host.add("source", '{ outputs = _: { text = "from the input"; }; }')
+    original = {"type": "github", "owner": "example", "repo": "tool"}
+    pins = {"rev": "1" * 40, "narHash": found.nar_hash, "lastModified": 1}
+    nodes = {
+        "root": {"inputs": {"tool": "tool"}},
+        "tool": {"locked": {**original, **pins}, "original": original},
+    }
+    flake = metaflake.AGENT_FLAKE.replace(
+        "{\n  outputs", '{\n  inputs.tool.url = "github:example/tool";\n  outputs'
+    )
+    lock = json.dumps({"nodes": nodes, "root": "root", "version": 7})
+    files = {"flake.nix": flake, "flake.lock": lock}
+    place = host.build(host.commit(module("flakeInputs.tool.text"), **files))
+    assert (place / "system/init").read_text() == "from the input 1 26\n"
 
 
 def test_a_nix_that_is_killed_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
