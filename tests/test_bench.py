@@ -8,12 +8,15 @@ import pytest
 
 from bench import report
 from bench.__main__ import benches, main
+from bench.dashboard import scene
 from bench.dashboard.__main__ import measured as dashboard
 from bench.gateway.__main__ import measured as gateway
 from bench.messages.driver import measure, measure_floors
 from bench.messages.measure import percentile
 from bench.report import Floor, Report
 from services.dashboard.tests.browser import needs_chromium
+from services.dashboard.tests.fake_harness import FakeHarness
+from services.dashboard.tests.fakes.hive import FakeHive
 
 STORED = sorted(report.RESULTS.glob("*.json"))
 
@@ -67,6 +70,20 @@ def test_an_unknown_bench_is_refused_with_those_there_are(
     with pytest.raises(SystemExit):
         main(["nonsense"])
     assert "there is no bench nonsense; there are: " in capsys.readouterr().err
+
+
+def test_the_scene_of_the_pictures_has_something_of_everything() -> None:
+    hive, harness = FakeHive(), FakeHarness()
+    scene.fill(hive)
+    scene.work(harness)
+    assert len(hive.agents) == 30
+    assert len(hive.broker.log) > scene.MESSAGES
+    states = {agent.shown.state for agent in hive.agents.values()}
+    assert states >= {"running", "failed", "sleeping", "stopped", "paused", "starting"}
+    assert {state for one in hive.broker.log if (state := one.state)} >= {"queued", "dead"}
+    assert sum(one.state == "pending" for one in hive.approvals.log) == 3
+    assert len(hive.ledger.sums["day"]) > 20
+    assert len(harness.turns) > 100
 
 
 async def test_the_floors_can_be_measured(tmp_path: Path) -> None:
