@@ -121,6 +121,7 @@ async def test_what_keeps_claude_from_starting_makes_no_dead_letter(
     assert harness.events("note")[0]["level"] == "error"
 
 
+@pytest.mark.long
 async def test_a_broken_user_file_is_repaired(harness: Harness, hive: Hive) -> None:
     numbers = [await hive.push("hello")]
     await harness.start()

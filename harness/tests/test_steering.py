@@ -178,6 +178,7 @@ async def test_an_urgent_message_reaches_the_running_turn(
     assert "by the way, it rains\n</message-" in prompt
 
 
+@pytest.mark.long
 async def test_a_turn_takes_few_urgent_messages_of_agents(harness: Harness, hive: Hive) -> None:
     await harness.start()
     number = await harness.waiting_for("wait for go")
@@ -213,6 +214,7 @@ async def test_an_urgent_message_of_an_idle_agent_is_a_turn(harness: Harness, hi
     assert hive.called("release") == 0
 
 
+@pytest.mark.long
 async def test_an_urgent_message_survives_the_cancellation(harness: Harness, hive: Hive) -> None:
     await harness.start()
     number = await harness.waiting_for("work")

@@ -120,6 +120,7 @@ async def test_a_request_that_the_model_cannot_take_is_given_back(
     await hive.until(lambda: hive.acknowledged == [number])
 
 
+@pytest.mark.long
 async def test_two_failures_in_a_row_begin_a_new_session(harness: Harness, hive: Hive) -> None:
     first = await hive.push("hello")
     await harness.start()

@@ -126,6 +126,7 @@ async def test_failures(ask: Ask, name: str, kind: str, status: int, words: str)
     assert words in str(failed.result)
 
 
+@pytest.mark.long
 async def test_a_retry_is_told_at_once(ask: Ask) -> None:
     messages = await ask("play overloaded-once", retries=3)
     assert result(messages).result == "The load is gone."

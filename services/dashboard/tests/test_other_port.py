@@ -167,6 +167,7 @@ async def test_it_cannot_begin_a_session_that_its_page_may_use(
     await browser.sees("#link", "Live")
 
 
+@pytest.mark.long
 async def test_the_other_address_of_localhost_has_no_session(page: Page, tmp_path: Path) -> None:
     port = int(page.url.rpartition(":")[2])
     async with open_browser(tmp_path / "profile") as browser:

@@ -166,7 +166,14 @@ SHIFTS = {
 }
 
 
-@pytest.mark.parametrize("name", SHIFTS)
+ALSO = ("an agent before another", "a dead letter before another", "a notice above all")
+"""The shifts that are tried with the long tests: others try the same lists and pages."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long) if name in ALSO else name for name in SHIFTS],
+)
 async def test_a_control_that_has_just_moved_does_not_act(
     page: Page, browser: Browser, log_in: LogIn, name: str
 ) -> None:

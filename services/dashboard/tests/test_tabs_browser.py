@@ -52,6 +52,7 @@ async def switch(browser: Browser, handle: str) -> None:
     await browser.do(lambda d: d.switch_to.window(handle))
 
 
+@pytest.mark.long
 async def test_eight_tabs_share_one_stream_and_all_are_live_and_at_work(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
