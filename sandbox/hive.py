@@ -78,6 +78,9 @@ def greet(instance: Instance, ports: Ports) -> None:
 def _nixos(instance: Instance) -> str:
     """Return the settings for a stand-in for a NixOS system, which is made."""
     toplevel = inside.run(instance, "/usr/bin/python3", f"{REPO}/sandbox/nixos.py").stdout.strip()
+    inside.run(instance, "mkdir", "-p", "/run/systemd/nspawn")
+    drop_in = (REPO / "services/lifecycle/hive-lifecycle-nixos.conf").read_text()
+    _write(instance, f"{_UNITS}/hive-lifecycle.service.d/50-nixos.conf", drop_in)
     return f'backend = "nixos"\ntoplevel = "{toplevel}"\n'
 
 

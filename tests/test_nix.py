@@ -506,6 +506,14 @@ def test_the_flake_is_an_input_of_the_agents_systems(flake: str, tmp_path: Path)
     run("nix", "flake", "lock", "--no-update-lock-file", f"path:{meta}", home=tmp_path)
 
 
+def test_lifecycle_may_write_where_the_drop_in_says(tmp_path: Path) -> None:
+    text = (ROOT / "services/lifecycle/hive-lifecycle-nixos.conf").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("ReadWritePaths=")]
+    paths = [path for line in lines for path in line.partition("=")[2].split()]
+    units = evaluate(tmp_path, with_hive(""))["config"]["systemd"]["services"]
+    assert units["hive-lifecycle"]["serviceConfig"]["ReadWritePaths"] == paths
+
+
 def test_builds_with_nix_are_limited_as_the_drop_in_says(tmp_path: Path) -> None:
     def host(sandbox: str) -> Any:
         nix = f"nix.settings.sandbox = {sandbox};"

@@ -82,6 +82,12 @@ in
       path = [
         config.systemd.package
       ];
+      # As services/lifecycle/hive-lifecycle-nixos.conf, which says why.
+      serviceConfig.ReadWritePaths = lib.mkIf isNixos [
+        "/run/systemd/nspawn"
+        "/run/systemd/system"
+        "-/nix/var/nix/gcroots/hyperhive"
+      ];
     };
     systemd.services.hive-canfilter = {
       wantedBy = [ "hive.target" ];
@@ -99,8 +105,11 @@ in
       restartIfChanged = false;
     };
 
-    # Lifecycle links the systems of containers here, so that Nix does not remove them.
-    systemd.tmpfiles.rules = lib.optional isNixos "d /nix/var/nix/gcroots/hyperhive 0755 root root";
+    # Lifecycle links the systems of containers into the first, so that Nix does not remove them.
+    systemd.tmpfiles.rules = lib.optionals isNixos [
+      "d /nix/var/nix/gcroots/hyperhive 0755 root root"
+      "d /run/systemd/nspawn 0755 root root"
+    ];
 
     # Lifecycle updates the agents itself, one after the other, each when it has no turn. The endpoints
     # stop with the containers.
