@@ -23,6 +23,7 @@ from sandbox.model import conversation
 __all__ = ["requests"]
 
 
+@pytest.mark.long
 async def test_a_turn_that_is_cut_off_is_not_begun_anew(
     harness: Harness, hive: Hive, requests: Requests
 ) -> None:
@@ -46,7 +47,10 @@ async def test_a_turn_that_is_cut_off_is_not_begun_anew(
 
 @pytest.mark.parametrize(
     ("body", "limit", "reason"),
-    [("long job", 5.0, "the turn took more than 5 s"), ("refuse this", 300.0, "API Error: 400")],
+    [
+        ("long job", 5.0, "the turn took more than 5 s"),
+        pytest.param("refuse this", 300.0, "API Error: 400", marks=pytest.mark.long),
+    ],
 )
 async def test_after_the_last_attempt_the_agent_is_idle(
     harness: Harness, hive: Hive, body: str, limit: float, reason: str

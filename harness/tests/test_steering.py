@@ -114,6 +114,7 @@ async def test_a_cancelled_message_is_given_back(harness: Harness, hive: Hive, b
     assert [event["by"] for event in harness.events("cancelled")] == [by]
 
 
+@pytest.mark.long
 async def test_a_hanging_claude_is_killed_by_the_cancellation(grouped: Harness, hive: Hive) -> None:
     await grouped.start()
     first = await hive.push("hello")
@@ -206,6 +207,7 @@ async def test_an_urgent_message_interrupts(harness: Harness, hive: Hive) -> Non
     assert turns == [("done",)]
 
 
+@pytest.mark.long
 async def test_an_urgent_message_of_an_idle_agent_is_a_turn(harness: Harness, hive: Hive) -> None:
     await harness.start()
     for _ in range(2):  # the second comes to the call that the first turn has left
@@ -226,6 +228,7 @@ async def test_an_urgent_message_survives_the_cancellation(harness: Harness, hiv
     assert hive.sent[-1]["body"] == "noted"
 
 
+@pytest.mark.long
 async def test_the_model_is_chosen_and_kept(
     harness: Harness, hive: Hive, requests: Requests
 ) -> None:

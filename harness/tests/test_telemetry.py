@@ -101,6 +101,7 @@ async def test_an_urgent_message_links_its_span_to_the_running_turn(
     assert len(turn["messages"]) == 2
 
 
+@pytest.mark.long
 async def test_a_turn_that_fails_and_an_answer_that_is_refused_have_errors(
     harness: Harness, hive: Hive
 ) -> None:

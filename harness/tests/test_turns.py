@@ -258,6 +258,7 @@ async def test_a_connection_that_closes_in_the_handshake_is_tried_again(
     assert harness.process.returncode is None
 
 
+@pytest.mark.long
 async def test_a_turn_has_a_time_limit(harness: Harness, hive: Hive) -> None:
     await hive.push("work")
     await harness.start(turn_timeout=4.0)
@@ -387,6 +388,7 @@ async def test_the_manager_may_write_what_it_proposes(
     assert file.read_text() == "model = 'b'\n"
 
 
+@pytest.mark.long
 async def test_a_model_that_is_down_is_an_error(
     harness: Harness, hive: Hive, serve_model: Callable[..., Any]
 ) -> None:

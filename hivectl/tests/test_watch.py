@@ -338,6 +338,7 @@ async def test_tab_completes_commands(
         await shown.end()
 
 
+@pytest.mark.long
 async def test_export_a_turn_as_lines_or_as_a_page(
     hive: FakeHive, busy: FakeWeb, hivectl: Hivectl, tmp_path: Path
 ) -> None:

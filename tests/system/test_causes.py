@@ -97,6 +97,7 @@ def test_the_manager_is_told_of_memory_that_ran_out(bob: Hive) -> None:
     assert "result oom-kill" in told["body"]
 
 
+@pytest.mark.long
 def test_a_restart_that_hangs_is_the_last_one_and_told(bob: Hive) -> None:
     for path, text in (
         (DROP_IN, "[Service]\nTimeoutStartSec=5s\n"),

@@ -62,6 +62,7 @@ def hanging(tim: Hive) -> Iterator[Hive]:
     inside(tim, "tim", "tee", FREEZE, stdin="0")
 
 
+@pytest.mark.long
 def test_a_start_that_hangs_is_told_and_uses_nothing_up(hanging: Hive) -> None:
     before = last_event(hanging, "tim")
     number = int(hivectl(hanging, "send", "tim", "what is 6 plus 600?")["id"])

@@ -102,6 +102,7 @@ def test_an_agent_that_does_not_go_on_by_itself_waits_for_the_operator(lena: Hiv
     assert told(lena) == 1, "within an hour, once"
 
 
+@pytest.mark.long
 def test_a_login_that_has_expired_is_waited_for(lena: Hive) -> None:
     number = send(lena, "lena", "play token-expired-for 8")
     until_state(lena, "lena", "needs-login", "TurnState")

@@ -20,6 +20,7 @@ def state_of(hive: Hive, number: int) -> Any:
     return message["state"]
 
 
+@pytest.mark.long
 def test_agents_that_thank_each_other_are_held_until_the_operator_decides(swarm: Hive) -> None:
     swarm.hivectl("send", "alice", "play thanks with bob")
     for name in ("alice", "bob"):

@@ -541,6 +541,7 @@ def test_without_a_way_out_the_model_is_reached_and_nothing_else(forge: Forge) -
         )
 
 
+@pytest.mark.long
 def test_an_agent_of_an_earlier_version_keeps_the_hosts_network_until_a_deployment(
     swarm: Hive,
 ) -> None:

@@ -82,6 +82,7 @@ os.chmod(folder, 0o700)
 """
 
 
+@pytest.mark.long
 def test_a_destroyed_agent_of_an_earlier_version_is_swept_and_its_file_shrinks(swarm: Hive) -> None:
     path = f"/var/lib/hyperhive/agents/gone/state/{FILE}"
     swarm.hivectl("spawn", "gone", timeout=120)

@@ -147,7 +147,7 @@ def test_a_rebuild_repairs_what_claude_code_cannot_start_with(bob: Hive) -> None
     assert "projects" not in aside
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(50, marks=pytest.mark.long)])
 def test_kills_in_the_middle_of_turns_lose_nothing(
     bob: Hive, measured: Callable[[str], None], rounds: int
 ) -> None:

@@ -1,5 +1,7 @@
 """Services that are stopped: each page says so at once, where it matters, with its old rows."""
 
+import pytest
+
 from services.dashboard.http import pages
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
@@ -25,6 +27,7 @@ async def until_dimmed(browser: Browser, service: str) -> None:
     await browser.until(lambda d: d.execute_script(DIMMED, service))
 
 
+@pytest.mark.long
 async def test_a_stopped_service_is_said_and_its_rows_are_dimmed_at_once_on_all_pages(
     page: Page, browser: Browser, log_in: LogIn, connect: Connect
 ) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from selenium.webdriver.common.keys import Keys
 
 from services.dashboard.tests.browser import Browser, needs_chromium
@@ -151,6 +152,7 @@ async def test_the_rule_of_always_allow_is_shown_without_a_deny(
     await browser.until(lambda _: page.hive.broker.questions[0].answer == ["Always allow"])
 
 
+@pytest.mark.long
 async def test_a_long_call_is_read_before_it_is_allowed(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -372,6 +372,7 @@ async def test_the_page_of_messages_finds_and_does_what_the_operator_wants(
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_open_questions_and_reminders_are_listed_and_cancelled(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from selenium.webdriver.common.keys import Keys
 
 from services.dashboard.tests.browser import Browser, needs_chromium
@@ -230,6 +231,7 @@ async def test_agents_are_sorted_filtered_and_grouped_and_the_browser_keeps_how(
     await browser.until(lambda d: d.execute_script(f"return {ROWS}") == kept)
 
 
+@pytest.mark.long
 async def test_rows_stay_while_somebody_points_at_them(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -287,6 +289,7 @@ async def test_a_crash_loop_is_what_lifecycle_has_seen_and_ends_with_time(
     await browser.until_count("tr[data-key=bob] .chip", 0)
 
 
+@pytest.mark.long
 async def test_a_page_without_a_connection_does_not_show_the_past_as_the_present(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

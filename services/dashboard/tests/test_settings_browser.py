@@ -159,6 +159,7 @@ CLICK = """registration.getNotifications().then(([notification]) => %s)""" % (
 )
 
 
+@pytest.mark.long
 async def test_notifications_are_chosen_and_lead_to_the_thing(
     page: Page, browser: Browser, log_in: LogIn, chromium: WebDriver, tmp_path: Path
 ) -> None:

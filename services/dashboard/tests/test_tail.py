@@ -218,10 +218,10 @@ async def test_one_stream_has_the_tails_of_several_agents(page: Page) -> None:
                 seen[item["of"]].append(item["tail"])
             assert seen["alice"][0] == "begin"
             assert seen["manager"][0] == "state"
-            assert seen["bob"] == ["away"]
+            assert set(seen["bob"]) == {"away"}
             await manager.stop()
-            while (item := await tail.item())["tail"] != "away":
+            away = {"of": "manager", "tail": "away"}  # bob's may come once more
+            while not away.items() <= (await tail.item()).items():
                 pass
-            assert item["of"] == "manager"
             alice.add("text", text="goes on")
             assert (await tail.until("event"))["of"] == "alice"

@@ -44,6 +44,7 @@ async def updated(page: Page, connect: Connect) -> AsyncIterator[None]:
         await dashboard.close()
 
 
+@pytest.mark.long
 async def test_tabs_of_an_older_dashboard_are_loaded_again_unless_something_is_typed(
     page: Page,
     browser: Browser,
