@@ -90,11 +90,14 @@ class FakeHarness:
         """End the streams and remove the socket."""
         if self._server is None:
             return
-        self._server.close()
-        self._server = None
-        # A connection that the loop has accepted comes to `_connected` four steps later.
+        for listening in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        # A connection that the loop has accepted needs the server for four more steps: without it,
+        # asyncio drops the connection and does not close it.
         for _ in range(8):
             await asyncio.sleep(0)
+        self._server.close()
+        self._server = None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -137,11 +137,12 @@ async def test_others_are_answered_while_the_texts_of_a_hostile_agent_are_escape
                 await asyncio.sleep(0.01)
                 longest = max(longest, time.monotonic() - began)
 
-        watching = asyncio.create_task(watch())
+        watching, began = asyncio.create_task(watch()), time.monotonic()
         status, answer = await inside.get("/api/agents/alice/events?limit=150")
+        took = time.monotonic() - began
         watching.cancel()
         assert (status, len(answer["events"])) == (200, 150)
-        assert longest < 1, "all of it takes a few seconds"
+        assert longest < took / 2, "others wait while all of it is escaped"
 
 
 async def test_only_so_many_exports_run_and_one_that_fails_is_cut_off(inside: Page) -> None:
