@@ -464,7 +464,10 @@ def test_agents_have_systems_of_the_flake(flake: str, tmp_path: Path) -> None:
     assert found["name"] == "alice"
     assert found["path"][0] == "/run/current-system/sw"
     assert found["build"] == ["git-1", "nix-1"]
-    assert "d /nix/var/nix/gcroots/hyperhive 0755 root root" in found["roots"]
+    assert found["roots"] == [
+        f"d {path} 0755 root root"
+        for path in ("/nix/var/nix/gcroots/hyperhive", "/run/systemd/nspawn")
+    ]
 
 
 @pytest.mark.parametrize("name", ["hyperhive", "hive"])

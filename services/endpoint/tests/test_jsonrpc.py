@@ -105,21 +105,33 @@ _json = st.recursive(
 )
 
 
-@settings(max_examples=300)
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "jsonrpc": st.just("2.0") | _json,
-            "id": _json,
-            "method": st.sampled_from(["ping", "initialize", "tools/call"]) | _json,
-            "params": _json,
-            "result": _json,
-            "error": _json,
-        },
-    )
+_object = st.fixed_dictionaries(
+    {},
+    optional={
+        "jsonrpc": st.just("2.0") | _json,
+        "id": _json,
+        "method": st.sampled_from(["ping", "initialize", "tools/call"]) | _json,
+        "params": _json,
+        "result": _json,
+        "error": _json,
+    },
 )
+
+
+@settings(max_examples=300)
+@given(_object)
 def test_no_object_raises_anything_else(message: dict[str, object]) -> None:
+    raises_nothing_else(message)
+
+
+@pytest.mark.long
+@settings(max_examples=1500)
+@given(_object)
+def test_none_of_many_objects_raises_anything_else(message: dict[str, object]) -> None:
+    raises_nothing_else(message)
+
+
+def raises_nothing_else(message: dict[str, object]) -> None:
     try:
         jsonrpc.parse(json.dumps(message).encode())
     except RpcError as error:
