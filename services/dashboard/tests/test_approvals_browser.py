@@ -173,7 +173,7 @@ async def test_an_agent_is_created_with_a_configuration(
     assert config
     assert config.startswith("# The configuration of this agent.")
     assert approvals.log[0].state == "approved"
-    # What is said ends when it is over, and a failure takes its place.
+    # The sentence about a request ends with the request; a failure takes its place.
     approvals.settle(1, "deployed", "")
     await browser.until_hidden("#spawn .said")
     await browser.type("#spawn [name=name]", "dora")
