@@ -21,6 +21,7 @@ from wire.errors import (
     AccessDenied,
     AlreadyExists,
     Conflict,
+    InvalidArgument,
     NotFound,
     Unavailable,
 )
@@ -78,7 +79,8 @@ class Approvals:
         Raises:
             InvalidArgument: the name, the reason or the configuration is not valid.
             AlreadyExists: there is such an agent.
-            Conflict: another open request has the name.
+            Conflict: another open request has the name, or agents of this host cannot have the kept
+                configuration.
             LimitExceeded: too many requests wait, or the manager has asked too often.
             Unavailable: lifecycle cannot be asked, or git cannot be used.
         """
@@ -86,6 +88,7 @@ class Approvals:
         bounds.check_text("reason", reason, at_least=1)
         if config is not None:
             bounds.check_config(config)
+            self._repositories.check_agent_file(config)
         if agent in (await self._lifecycle.snapshot()).agents:
             raise AlreadyExists(f"The agent {agent} already exists; choose another name.")
         self._ledger.check_limits(requested_by)
@@ -97,6 +100,8 @@ class Approvals:
                     f"Request {other.id} for {agent} is {other.state}; wait until it is resolved."
                 )
             commit = await self._reconciler.first_commit(agent, config)
+            if config is None:
+                await self._check_kept(agent, commit)
             approval = self._ledger.add(ApprovalKind.SPAWN, agent, commit, reason, requested_by)
         return await self._pin(approval)
 
@@ -373,6 +378,21 @@ class Approvals:
             # The operator must not take for known what only claims to go back.
             reason = f"{NEVER_DEPLOYED} {reason}"
         return await self._pin(self._ledger.add(kind, agent, commit, reason, by))
+
+    async def _check_kept(self, agent: str, commit: str) -> None:
+        """Check that a configuration that another backend may have left still fits this host.
+
+        Raises:
+            Conflict: it does not.
+        """
+        try:
+            text = await self._repositories.read(agent, commit, agentfile.NAME)
+            self._repositories.check_agent_file(text)
+        except InvalidArgument as error:
+            raise Conflict(
+                f"The configuration that is kept of an earlier {agent} cannot be used: {error} "
+                "Request the agent with another agent.toml."
+            ) from error
 
     async def _pin(self, approval: Approval) -> int:
         """Tag the commit of a new request, so that git keeps it; return the id."""

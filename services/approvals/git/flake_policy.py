@@ -19,6 +19,22 @@ class _Entry(NamedTuple):
     name: str
 
 
+def check_agent_file(text: str) -> None:
+    """Check that an agent.toml asks for nothing that a NixOS system cannot have.
+
+    Whether the file is valid is checked elsewhere, with a sentence of its own.
+
+    Raises:
+        InvalidArgument: it has packages of Debian.
+    """
+    with contextlib.suppress(ValueError):
+        if agentfile.parse(text).packages:
+            raise InvalidArgument(
+                "packages in agent.toml are packages of Debian, and the agents of this host have "
+                f"NixOS: name them in {metaflake.MODULE}, as environment.systemPackages."
+            )
+
+
 async def check(repository: Path, commit: str, base: str | None, *, own: bool) -> None:
     """Check that the flake in `commit` may be deployed in the place of that in `base`.
 
@@ -66,13 +82,7 @@ async def _check_packages(repository: Path, commit: str) -> None:
     found = await run(
         repository, "cat-file", "blob", f"{commit}:{tree_policy.AGENT_FILE}", limit=limit
     )
-    # Whether the file is valid is checked elsewhere, with a sentence of its own.
-    with contextlib.suppress(ValueError):
-        if agentfile.parse(found.output.decode()).packages:
-            raise InvalidArgument(
-                "packages in agent.toml are packages of Debian, and the agents of this host have "
-                f"NixOS: name them in {metaflake.MODULE}, as environment.systemPackages."
-            )
+    check_agent_file(found.output.decode(errors="replace"))
 
 
 async def _check_unchanged(

@@ -30,6 +30,9 @@ class Repositories(Protocol):
     async def check(self, agent: str, commit: str, *, base: str | None, own: bool = False) -> None:
         """Raise unless the tree of `commit` may be deployed in the place of that of `base`."""
 
+    def check_agent_file(self, text: str) -> None:
+        """Raise unless agents of this host can have what an agent.toml asks for."""
+
     async def read(self, agent: str, commit: str, path: str) -> str:
         """Return the text of a file."""
 

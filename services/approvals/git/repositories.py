@@ -177,6 +177,15 @@ class Repositories:
             if self._flakes:
                 await flake_policy.check(home, commit, base, own=own)
 
+    def check_agent_file(self, text: str) -> None:
+        """Check that agents of this host can have what an agent.toml asks for.
+
+        Raises:
+            InvalidArgument: they have NixOS systems, and it has packages of Debian.
+        """
+        if self._flakes:
+            flake_policy.check_agent_file(text)
+
     async def read(self, agent: str, commit: str, path: str) -> str:
         """Return the text of a file.
 

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 
-from services.approvals.git import tree_policy
+from services.approvals.git import flake_policy, tree_policy
 from services.approvals.git.meta import Pin
 from services.approvals.tests.faults import Faults
 from wire.errors import Conflict, NotFound
@@ -30,6 +30,8 @@ class FakeRepositories:
     proposed: dict[str, dict[str, Commit]] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
     """The commits that were checked as the operator's own."""
+    flakes: bool = False
+    """Whether configurations are flakes, with a NixOS module."""
 
     def propose(self, agent: str, text: str, parent: str | None) -> str:
         """Commit in the proposed repository, as the manager does; return the commit."""
@@ -83,6 +85,10 @@ class FakeRepositories:
         self._commit(agent, commit)
         if own:
             self.own.add(commit)
+
+    def check_agent_file(self, text: str) -> None:
+        if self.flakes:
+            flake_policy.check_agent_file(text)
 
     async def read(self, agent: str, commit: str, path: str) -> str:
         return self._commit(agent, commit).text

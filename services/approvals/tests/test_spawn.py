@@ -117,6 +117,25 @@ async def test_a_configuration_that_does_not_fit_leaves_nothing(room: Room) -> N
     assert room.git.applied == {}
 
 
+async def test_packages_of_debian_are_refused_where_agents_have_nixos(room: Room) -> None:
+    config = 'packages = ["jq"]\n'
+    room.git.flakes = True
+    with pytest.raises(InvalidArgument, match="name them in agent.nix"):
+        await spawn(room, config=config)
+    assert room.store.find() == []
+    assert room.git.applied == {}
+    await room.agent()
+    await deployed(room, config)
+    room.lifecycle.destroy("alice", purge=False)
+    await room.rest()
+    with pytest.raises(Conflict, match="kept of an earlier alice .* Request the agent with"):
+        await spawn(room, "alice")
+    assert len(room.store.find()) == 1
+    await spawn(room, "alice", "# without\n")
+    room.git.flakes = False
+    await spawn(room, "bob", config)
+
+
 async def test_a_taken_name_is_refused(room: Room) -> None:
     await room.agent()
     with pytest.raises(AlreadyExists):
