@@ -120,7 +120,7 @@ async def test_a_configuration_that_does_not_fit_leaves_nothing(room: Room) -> N
 async def test_packages_of_debian_are_refused_where_agents_have_nixos(room: Room) -> None:
     config = 'packages = ["jq"]\n'
     room.git.flakes = True
-    with pytest.raises(InvalidArgument, match="name them in agent.nix"):
+    with pytest.raises(InvalidArgument, match=r"name them in agent\.nix"):
         await spawn(room, config=config)
     assert room.store.find() == []
     assert room.git.applied == {}
@@ -128,7 +128,7 @@ async def test_packages_of_debian_are_refused_where_agents_have_nixos(room: Room
     await deployed(room, config)
     room.lifecycle.destroy("alice", purge=False)
     await room.rest()
-    with pytest.raises(Conflict, match="kept of an earlier alice .* Request the agent with"):
+    with pytest.raises(Conflict, match=r"kept of an earlier alice .* Request the agent with"):
         await spawn(room, "alice")
     assert len(room.store.find()) == 1
     await spawn(room, "alice", "# without\n")
