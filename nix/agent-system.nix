@@ -25,6 +25,12 @@ nixpkgs.lib.nixosSystem {
         # Servers of an agent listen there, and not at the 127.0.0.2 of NixOS.
         networking.hosts."127.0.0.1" = lib.mkIf (name != null) [ name ];
         nixpkgs.hostPlatform = system;
+        # As an input of `meta`, nixpkgs is a path without a revision. The system must be the same there
+        # as in the configuration of the host.
+        system.nixos = {
+          revision = lib.mkDefault null;
+          versionSuffix = lib.mkDefault "";
+        };
       }
     )
   ]

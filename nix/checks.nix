@@ -54,7 +54,9 @@ in
     import ./tests/host.nix {
       modules = [ self.nixosModules.default ];
       inherit (package) python;
-      inherit source;
+      inherit (self.lib) agentSystem;
+      inherit lib source;
+      inherit (pkgs.stdenv.hostPlatform) system;
     }
   );
 }

@@ -1,5 +1,7 @@
 """The NixOS modules, as far as they can be checked without nixpkgs: parsed, and evaluated."""
 
+import ast
+import builtins
 import json
 import re
 import shutil
@@ -13,6 +15,7 @@ import pytest
 
 from services import flakelock, metaflake
 from services.config import Config, NixosConfig
+from services.metaflake import Locked
 from tests.nix import (
     IMPOSSIBLE,
     MISTYPED,
@@ -413,6 +416,60 @@ def test_the_flake_passes_its_check_for_both_systems(flake: str, tmp_path: Path)
     assert set(outputs["templates"]) == {"default"}
 
 
+@pytest.mark.parametrize("system", ["x86_64-linux", "aarch64-linux"])
+def test_each_check_is_a_derivation(system: str, flake: str, tmp_path: Path) -> None:
+    """`nix flake check` builds them; here nothing of them is run."""
+    expression = f"""
+      let checks = flake.checks.{system};
+      in lib.mapAttrs (_: check: check.drvPath) (removeAttrs checks [ "host" ]) // {{
+        host = checks.host.drvPath;
+        formatter = flake.formatter.{system}.drvPath;
+        scripts = lib.mapAttrs (_: check: check.script) {{ inherit (checks) format lint unit; }};
+      }}
+    """
+    found = with_flake(expression, flake, tmp_path)
+    scripts = found.pop("scripts")
+    assert set(found) == {"format", "formatter", "host", "lint", "package", "unit"}
+    assert all(path.endswith(".drv") for path in found.values())
+    for script in scripts.values():
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+        assert script.rstrip().endswith("touch $out")
+
+
+def test_the_host_in_a_vm_goes_through_the_whole_errand(flake: str, tmp_path: Path) -> None:
+    expression = """
+      let inherit (flake.checks.x86_64-linux) host; config = host.nodes.host;
+      in {
+        script = host.testScript;
+        failed = map (one: one.message) (lib.filter (one: !one.assertion) config.assertions);
+        model = config.systemd.services.hive-model.serviceConfig.ExecStart;
+        file = (import %s/nix/triggers.nix { inherit lib; }).withoutNull
+          config.services.hyperhive.settings;
+        paths = map toString config.virtualisation.additionalPaths;
+      }
+    """
+    found = with_flake(expression % ROOT, flake, tmp_path)
+    assert found["failed"] == []
+    assert "-m sandbox.model" in found["model"]
+    assert Config.model_validate(found["file"]).harness.scripted_model_url
+    tree = ast.parse(found["script"])
+    builtin = set(vars(builtins)) | {"host", "subtest"}  # the last two are the test driver's
+    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    defined = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and _sets(node)}
+    defined |= {one.name for one in ast.walk(tree) if isinstance(one, ast.alias | ast.FunctionDef)}
+    defined |= {one.arg for one in ast.walk(tree) if isinstance(one, ast.arg)}
+    assert named - defined - builtin == set()
+    for step in ("hivectl pending", "hivectl diff", "hivectl approve", "hivectl deploy-log"):
+        assert step in found["script"]
+    # The VM cannot build: what it makes of the proposal must be in its store.
+    [system] = found["paths"]
+    assert system in found["script"]
+
+
+def _sets(name: ast.Name) -> bool:
+    return isinstance(name.ctx, ast.Store)
+
+
 HOSTS = {
     "alone": "[ flake.nixosModules.default ]",
     "twice": "[ flake.nixosModules.default flake.nixosModules.default flake.nixosModules.broker ]",
@@ -449,7 +506,7 @@ def test_agents_have_systems_of_the_flake(flake: str, tmp_path: Path) -> None:
       in {{
         file = (import {ROOT}/nix/triggers.nix {{ inherit lib; }}).withoutNull
           host.config.services.hyperhive.settings;
-        alice = "${{(of "alice").config.system.build.toplevel}}";
+        default = "${{(of null).config.system.build.toplevel}}";
         name = (of "alice").config.networking.hostName;
         path = map (one: "${{one}}") (of "alice").config.systemd.services.hive-harness.path;
         build = map (one: one.name or one) host.config.systemd.services."hive-build@".path;
@@ -459,7 +516,7 @@ def test_agents_have_systems_of_the_flake(flake: str, tmp_path: Path) -> None:
     found = with_flake(expression, flake, tmp_path)
     read = Config.model_validate(found["file"])
     assert read.lifecycle.backend == "nixos"
-    assert read.lifecycle.toplevel == found["alice"]
+    assert read.lifecycle.toplevel == found["default"]
     assert set(read.lifecycle.agents) == {"manager"}
     assert found["name"] == "alice"
     assert found["path"][0] == "/run/current-system/sw"
@@ -489,24 +546,59 @@ def test_an_mcp_server_with_a_name_of_the_hives_own_is_refused(
     assert "Give the server another name." in message
 
 
-def test_the_flake_is_an_input_of_the_agents_systems(flake: str, tmp_path: Path) -> None:
-    """A host gives its inputs to the agents, and Nix takes the flake that is made from them."""
+def test_a_system_is_the_same_in_meta_as_in_the_configuration_of_the_host(
+    flake: str, tmp_path: Path
+) -> None:
+    """A host gives its inputs to the agents, and Nix takes the flake that is made from them.
+
+    The host in a VM relies on it: it has the system of the errand, and cannot build another.
+    """
+    errand = ROOT / "nix/tests/errand.nix"
     expression = f"""
       let host = lib.nixosSystem {{ modules = [ flake.nixosModules.default {ON} ]; }};
       in {{
         inputs = host.config.services.hyperhive.settings.nixos.inputs;
-        makes = builtins.isFunction flake.lib.agentSystem;
+        system = (flake.lib.agentSystem {{
+          name = "alice";
+          system = "x86_64-linux";
+          agent.nixosModules.default = import {errand};
+        }}).config.system.build.toplevel.drvPath;
       }}
     """
     found = with_flake(expression, flake, tmp_path)
-    assert found["makes"]
     config = NixosConfig.model_validate({"inputs": found["inputs"]})
     assert config.inputs.keys() == {"hyperhive", "nixpkgs", "nixpkgs-unstable"}
+    agents = {"alice": Locked(_configuration(tmp_path / "alice", errand), flakelock.EMPTY)}
     meta = tmp_path / "meta"
     meta.mkdir()
-    (meta / metaflake.FLAKE).write_text(metaflake.flake(config, tmp_path, []))
-    (meta / flakelock.NAME).write_text(metaflake.lock(config, tmp_path, {}))
-    run("nix", "flake", "lock", "--no-update-lock-file", f"path:{meta}", home=tmp_path)
+    # The store of this test is below `tmp_path`.
+    lock = metaflake.lock(config, tmp_path, agents)
+    for name, text in {
+        metaflake.FLAKE: metaflake.flake(config, tmp_path, agents),
+        flakelock.NAME: lock,
+    }.items():
+        (meta / name).write_text(text.replace("/nix/store", str(tmp_path / "store")))
+    attribute = f"path:{meta}#{metaflake.attribute('alice')}.drvPath"
+    command = ("nix", "eval", "--json", "--no-update-lock-file", attribute)
+    assert value(run(*command, home=tmp_path), tmp_path) == found["system"]
+
+
+def _configuration(repository: Path, module: Path) -> str:
+    """Make the repository of an agent; return its commit."""
+    repository.mkdir()
+    for name, text in {**metaflake.BOILERPLATE, metaflake.MODULE: module.read_text()}.items():
+        (repository / name).write_text(text)
+    author = ("-c", "user.name=a", "-c", "user.email=a@b.invalid")
+    for command in (
+        ("init", "--quiet", "--initial-branch=main"),
+        ("add", "--all"),
+        (*author, "commit", "--quiet", "--message=x"),
+    ):
+        subprocess.run(["git", *command], cwd=repository, check=True)
+    asked = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(
+        asked, cwd=repository, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def test_lifecycle_may_write_where_the_drop_in_says(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ let
             package = make {
               inherit (attributes) pname version;
               script = (attributes.postPatch or "") + (attributes.postInstall or "");
-              inputs = attributes.dependencies or [ ];
+              inputs = [ attributes.src ] ++ attributes.dependencies or [ ];
               passthru.src = attributes.src;
             };
           in
@@ -171,7 +171,26 @@ let
       };
       hostPlatform = { inherit system; };
     };
-    testers.runNixOSTest = test: make { name = "vm-test-run-${test.name}"; };
+    testers.runNixOSTest =
+      test:
+      let
+        hosts = lib.mapAttrs (
+          _: module:
+          lib.nixosSystem {
+            inherit system;
+            modules = [ module ];
+          }
+        ) test.nodes;
+      in
+      make {
+        name = "vm-test-run-${test.name}";
+        script = test.testScript;
+        inputs = lib.mapAttrsToList (_: host: host.config.system.build.toplevel) hosts;
+        passthru = {
+          inherit (test) testScript;
+          nodes = lib.mapAttrs (_: host: host.config) hosts;
+        };
+      };
     treefmt.withConfig =
       attributes:
       make {

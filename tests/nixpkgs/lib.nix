@@ -530,20 +530,21 @@ let
               internal = true;
             };
           }
-          # As much of a system as the assertions allow: a file.
+          # As much of a system as the assertions allow: a file that tells what the modules set.
           (
             { config, pkgs, ... }:
             let
               failed = filter (one: !one.assertion) (
                 if isList (config.assertions or null) then config.assertions else [ ]
               );
+              parts = genAttrs [ "environment" "networking" "systemd" "users" ] (
+                name: present (config.${name} or null)
+              );
             in
             {
               system.build.toplevel =
                 if failed == [ ] then
-                  pkgs.runCommand "nixos-system" {
-                    programs = config.environment.systemPackages;
-                  } ""
+                  pkgs.runCommand "nixos-system" { } (builtins.toJSON parts)
                 else
                   throw "Failed assertions: ${concatStringsSep " " (map (one: one.message) failed)}";
             }
