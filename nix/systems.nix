@@ -14,6 +14,17 @@ in
 {
   imports = [ ./modules/hive.nix ];
 
+  options.services.hyperhive.builds.memoryMax = lib.mkOption {
+    description = ''
+      Memory above which the evaluation of an agent's system is ended, and the build fails with a
+      sentence. One build runs for each agent that is deployed or updated. The builders that compile
+      programs belong to {file}`nix-daemon.service`, and do not count.
+    '';
+    type = lib.types.strMatching "[1-9][0-9]*[MG]";
+    default = "4G";
+    example = "8G";
+  };
+
   config = lib.mkIf (hive.enable && (hive.lifecycle.enable or false)) {
     services.hyperhive.settings.nixos.system = lib.mkDefault pkgs.stdenv.hostPlatform.system;
 
@@ -31,8 +42,7 @@ in
     # As services/build/hive-build-nixos.conf, which says why.
     systemd.services."hive-build@" = lib.mkIf agents {
       serviceConfig = {
-        MemoryHigh = "3G";
-        MemoryMax = "4G";
+        MemoryMax = hive.builds.memoryMax;
         OOMPolicy = "continue";
         TasksMax = "512";
         LimitSTACK = "64M";

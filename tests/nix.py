@@ -47,6 +47,7 @@ MISTYPED: Final = [
     ("settings.lifecycle.resources.memory_max = 1;", "memory_max' is not of type"),
     ('dashboard.port = "7000";', "dashboard.port' is not of type"),
     ("agents.alice.budget.day = 0;", "agents.alice.budget.day' is not of type"),
+    ('builds.memoryMax = "50%";', "builds.memoryMax' is not of type"),
     ("agents.alice.modell = 1;", "agents.alice.modell' does not exist"),
 ]
 """Settings of another type, and a part of the error."""

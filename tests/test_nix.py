@@ -257,19 +257,62 @@ def test_a_file_of_defaults_is_the_default_configuration(usual: Any) -> None:
     assert found.model_copy(update={"lifecycle": lifecycle}) == Config()
 
 
-def test_a_changed_setting_restarts_what_reads_it_and_only_that(usual: Any, home: Path) -> None:
-    def triggers(found: Any) -> dict[str, Any]:
-        services = found["config"]["systemd"]["services"]
-        return {name: one.get("restartTriggers") for name, one in services.items()}
+CHANGES = {
+    "approvals": "max_pending = 3;",
+    "assistant": 'allowed_hosts = [ "hive.example.org" ];',
+    "broker": "keep_days = 7;",
+    "dashboard": "terminal = true;",
+    "gateway": "idle_timeout = 60;",
+    "harness": "session_idle = 900;",
+    "ledger": "keep_days = 7;",
+    "lifecycle": "sleep_after = 60;",
+    "nixos": "keep_builds = 1;",
+    "notify": 'webhooks = [ { name = "phone"; type = "ntfy"; url = "https://ntfy.sh/x"; } ];',
+    "operator": 'name = "Ann";',
+    "telemetry": 'endpoint = "http://127.0.0.1:4318";',
+}
+"""A change of each section."""
 
-    before = triggers(usual)
-    for setting, readers in {
-        "harness.session_idle = 900;": {"hive-lifecycle"},
-        "dashboard.terminal = true;": {"hive-dashboard", "hive-notify"},
-        "gateway.idle_timeout = 60;": {"hive-gateway@", "hive-lifecycle"},
-    }.items():
-        after = triggers(evaluate(home, with_hive(f"settings.{setting}")))
-        assert {name for name in after if after[name] != before[name]} == readers
+STARTED_ANEW = {"build"}
+"""The rooms whose services read the settings at each of their runs, and are not restarted."""
+
+
+def readers() -> dict[str, set[str]]:
+    """Return the services that read each section of the settings, as their code says."""
+    found: dict[str, set[str]] = {section: set() for section in Config.model_fields}
+    sections = "|".join(found)
+    for main in (ROOT / "services").glob("*/__main__.py"):
+        room = main.parent
+        if "Config.load()" not in main.read_text() or room.name in STARTED_ANEW:
+            continue
+        files = [path for path in room.rglob("*.py") if "tests" not in path.parts]
+        text = "\n".join(path.read_text() for path in files)
+        [unit] = [path.stem for path in room.glob(f"hive-{room.name}*.service")]
+        for section in re.findall(rf"\b_?[Cc]onfig(?:\.load\(\))?\.({sections})\b", text):
+            found[section].add(unit)
+    # Approvals needs to know the backend, and nothing else of lifecycle.
+    found["lifecycle"].remove("hive-approvals")
+    return found
+
+
+def restarted(found: Any) -> dict[str, Any]:
+    services = found["config"]["systemd"]["services"]
+    return {name: one.get("restartTriggers") for name, one in services.items()}
+
+
+@pytest.mark.parametrize("section", sorted(Config.model_fields))
+def test_a_changed_setting_restarts_what_reads_it_and_only_that(
+    section: str, usual: Any, home: Path
+) -> None:
+    before = restarted(usual)
+    after = restarted(evaluate(home, with_hive(f"settings.{section}.{CHANGES[section]}")))
+    assert {name for name in after if after[name] != before[name]} == readers()[section]
+
+
+def test_another_backend_restarts_approvals_and_lifecycle(usual: Any, home: Path) -> None:
+    before, after = restarted(usual), restarted(evaluate(home, with_hive('backend = "nspawn";')))
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"hive-approvals", "hive-lifecycle"}
 
 
 def test_no_update_of_the_host_restarts_a_container(usual: Any) -> None:
@@ -285,6 +328,22 @@ def test_settings_that_cannot_work_are_refused_with_a_sentence(
     [message] = failed(evaluate(tmp_path, with_hive(settings))["config"])
     assert sentence in message
     assert message.endswith((".", "too."))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ('systemd.package = lib.mkForce { version = "251"; };', "needs systemd 252 or newer"),
+        ("nix.enable = false;", "Turn nix.enable on."),
+        ("services.hyperhive.systems = lib.mkForce { };", "systems.default is not set"),
+    ],
+)
+def test_a_host_that_cannot_run_agents_is_refused(
+    settings: str, sentence: str, tmp_path: Path
+) -> None:
+    host = f"let lib = import {STAND_IN}/lib.nix; in {{ imports = [ {ON} ]; {settings} }}"
+    [message] = failed(evaluate(tmp_path, host)["config"])
+    assert sentence in message
 
 
 def test_an_etc_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
@@ -306,12 +365,16 @@ def test_an_etc_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         "apiKeyFile",
         "dashboard.metricsTokenFile",
         "dashboard.proxyTokenFile",
+        "notify.tokenFiles.phone",
+        "telemetry.headerFiles.authorization",
     ],
 )
 def test_a_secret_in_the_store_is_refused(option: str, tmp_path: Path) -> None:
     key = tmp_path / "store" / "key"
-    [message] = failed(evaluate(tmp_path, with_hive(f'{option} = "{key}";'))["config"])
-    assert "/nix/store/key is in the Nix store, where everybody can read it" in message
+    messages = failed(evaluate(tmp_path, with_hive(f'{option} = "{key}";'))["config"])
+    sentence = "/nix/store/key is in the Nix store, where everybody can read it"
+    # Two of them are also refused because nothing uses them here.
+    assert [sentence in message for message in messages].count(True) == 1
 
 
 @pytest.mark.parametrize(("settings", "said"), MISTYPED)
@@ -610,9 +673,9 @@ def test_lifecycle_may_write_where_the_drop_in_says(tmp_path: Path) -> None:
 
 
 def test_builds_with_nix_are_limited_as_the_drop_in_says(tmp_path: Path) -> None:
-    def host(sandbox: str) -> Any:
+    def host(sandbox: str, settings: str = "") -> Any:
         nix = f"nix.settings.sandbox = {sandbox};"
-        hive = with_hive("")
+        hive = with_hive(settings)
         return evaluate(tmp_path, hive.replace("{ services", f"{{ {nix} services", 1))["config"]
 
     text = (ROOT / "services/build/hive-build-nixos.conf").read_text()
@@ -620,6 +683,8 @@ def test_builds_with_nix_are_limited_as_the_drop_in_says(tmp_path: Path) -> None
     limits = dict(line.split("=", 1) for line in lines)
     safe, unsafe = host("true"), host("false")
     assert safe["systemd"]["services"]["hive-build@"]["serviceConfig"] == limits
+    more = host("true", 'builds.memoryMax = "8G";')["systemd"]["services"]["hive-build@"]
+    assert more["serviceConfig"] == {**limits, "MemoryMax": "8G"}
     assert all(one["assertion"] for one in safe["assertions"])
     [failed] = [one["message"] for one in unsafe["assertions"] if not one["assertion"]]
     assert "nix.settings.sandbox must keep from the host" in failed

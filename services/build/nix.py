@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -41,6 +41,11 @@ use-registries = false
 warn-dirty = false
 """
 _ESCAPES: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)?")
+_FOLLOWS: Final = re.compile(r"dependenc(y|ies) (of derivation .* )?failed|failed dependency")
+_KILLED: Final = "signal 9 (Killed)"
+_MEMORY: Final = (
+    "It may have used up the memory of the host, or of nix-daemon.service, which runs the builders."
+)
 _SYSTEM: Final = re.compile(r"/[A-Za-z0-9+._/-]*/[0-9a-z]{32}-[A-Za-z0-9+._?=-]{1,211}")
 
 
@@ -200,10 +205,19 @@ def _shown(line: bytes) -> str:
     return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in text)
 
 
-def _reason(lines: deque[str]) -> str:
-    """Return the error of Nix that stands last: the earlier ones lead to it."""
-    for line in reversed(lines):
+def _reason(lines: Sequence[str]) -> str:
+    """Return the error of Nix that stands last, without those that only follow from another."""
+    errors: list[str] = []
+    for line in lines:
         found = line.strip()
         if found.startswith("error: ") and len(found) > len("error: "):
-            return found.removeprefix("error: ")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+            errors.append(found.removeprefix("error: "))
+        elif errors and found.startswith("Reason: "):
+            errors[-1] += f" {found}"
+    causes = [error for error in errors if not _FOLLOWS.search(error)]
+    reason = (causes or errors or [""])[-1]
+    if not reason:
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    if _KILLED in reason:
+        return f"{reason.rstrip('.;')}. {_MEMORY}"
+    return reason

@@ -23,8 +23,10 @@ HYPERHIVE = """{
         builder = "/bin/sh";
         args = [ "-c" ''
           echo "the first line"; echo "the second line" >&2
+          eval "$before"
           /bin/mkdir "$out"; echo "$text" > "$out/init"
         '' ];
+        before = (agent.nixosModules.default { flakeInputs = { }; }).before or "";
         text =
           let module = agent.nixosModules.default { flakeInputs = agent.lib.flakeInputs; };
           in "${module.text} VERSION ${nixpkgs.lib.version}";

@@ -11,6 +11,7 @@ import pytest
 
 from services import metaflake
 from services.build.builder import BuildError
+from services.build.nix import _reason
 from services.build.tests.nix_host import HYPERHIVE, Host, made, module
 
 pytestmark = pytest.mark.skipif(not shutil.which("nix"), reason="needs Nix")
@@ -158,6 +159,52 @@ def test_what_cannot_be_built_is_told(shared: Host, files: dict[str, str], why: 
     with pytest.raises(BuildError, match=why):
         shared.build(commit)
     assert list((shared.builds / "alice").iterdir()) == []
+
+
+MEMORY = "It may have used up the memory of the host"
+KILLED = rf" failed due to signal 9 \(Killed\)\. {MEMORY}"
+PACKAGE = """"${derivation {
+  name = "package";
+  system = "x86_64-linux";
+  builder = "/bin/sh";
+  args = [ "-c" "echo compiling; SCRIPT" ];
+}}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('"x"; before = "kill -9 $$"', f"nixos-system-alice.drv'{KILLED}"),
+        (PACKAGE.replace("SCRIPT", "exit 3"), r"package.drv' failed with exit code 3"),
+        (PACKAGE.replace("SCRIPT", "kill -9 $$"), f"package.drv'{KILLED}"),
+    ],
+    ids=["a killed system", "a package", "a killed package"],
+)
+def test_the_builder_that_failed_is_told(shared: Host, text: str, why: str) -> None:
+    """Not the systems that could not be built without it."""
+    with pytest.raises(BuildError, match=why):
+        shared.build(shared.commit(module(text)))
+
+
+LATER = """\
+package> compiling
+error: Cannot build '/nix/store/1-package.drv'.
+       Reason: builder failed due to signal 9 (Killed).
+       Output paths:
+         /nix/store/1-package
+error: Cannot build '/nix/store/2-nixos-system-alice.drv'.
+       Reason: 1 dependency failed.
+       Output paths:
+         /nix/store/2-nixos-system-alice
+error: Build failed due to failed dependency
+"""
+
+
+def test_the_reason_is_found_in_the_output_of_a_later_nix() -> None:
+    reason = _reason(LATER.splitlines())
+    assert reason.startswith("Cannot build '/nix/store/1-package.drv'. Reason: builder failed due")
+    assert MEMORY in reason
 
 
 def test_a_host_without_inputs_says_so(host: Host) -> None:

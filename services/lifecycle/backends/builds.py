@@ -34,6 +34,14 @@ SYSTEM: Final = "system"
 STAMP: Final = "inputs"
 """The file in a build that identifies the inputs of its system, 64 characters."""
 
+ENDS: Final = {
+    "oom-kill": "it used up the memory that {unit} may have (MemoryMax=)",
+    "timeout": "it took longer than {unit} may take (TimeoutStartSec=)",
+    "signal": "a process of {unit} was killed by signal {status}",
+    "core-dump": "a process of {unit} was killed by signal {status}",
+}
+"""The reasons of builds that were ended before they could say why, by the result of their unit."""
+
 MAX_WHY: Final = 300
 """The characters of the last log line that the first sentence of that error repeats."""
 
@@ -189,11 +197,13 @@ class Builds:
         """Return a sentence about the failed build, and its last log lines."""
         unit = names.build_unit(spec.name)
         sentence = f"The configuration of {spec.name} at {spec.commit[:12]} could not be built"
+        why = ""
         try:
-            run = await self._systemd.invocation(unit)
-            lines = await self._journal.last_of(unit, run, LAST_LINES)
+            status = await self._systemd.status(unit)
+            why = ENDS.get(status.result, "").format(unit=unit, status=status.status)
+            lines = await self._journal.last_of(unit, status.invocation, LAST_LINES)
         except HiveError as error:
             lines = [f"(its log cannot be read: {error})"]
-        # The last line is the reason, and many readers show only the first line.
-        why = f": {lines[-1].rstrip('.')}" if lines else ""
-        return "\n".join([f"{sentence}{why[:MAX_WHY]}.", *lines])
+        # The last line is the reason otherwise, and many readers show only the first line.
+        why = why or (lines[-1].rstrip(".") if lines else "")
+        return "\n".join([f"{sentence}{f': {why}'[:MAX_WHY] if why else ''}.", *lines])

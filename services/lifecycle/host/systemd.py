@@ -125,9 +125,9 @@ class Systemd:
         """Return the ActiveState of `unit`."""
         return (await self._read(unit, UNIT)).active_state
 
-    async def invocation(self, unit: str) -> str:
-        """Return the InvocationID of the last run of `unit` in hex; empty if it never ran."""
-        return status_of(await self._read(unit, UNIT)).invocation
+    async def status(self, unit: str) -> UnitStatus:
+        """Return the status of `unit` without following it."""
+        return status_of(await self._read(unit))
 
     async def reset_failed(self, unit: str) -> None:
         """Reset the failures and the start limit of `unit`, if it is loaded."""

@@ -130,6 +130,27 @@ async def test_one_that_fails_says_what_it_said_last(host: Host) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("result", "status", "why"),
+    [
+        ("oom-kill", 9, f"it used up the memory that {UNIT} may have (MemoryMax=)."),
+        ("timeout", 15, f"it took longer than {UNIT} may take (TimeoutStartSec=)."),
+        ("signal", 9, f"a process of {UNIT} was killed by signal 9."),
+        ("exit-code", 1, "E: Unable to locate package nope."),
+    ],
+)
+async def test_one_that_was_ended_says_by_what(
+    host: Host, result: str, status: int, why: str
+) -> None:
+    host.manager.result = "failed"
+    host.manager.change(UNIT, active="failed", result=result, status=status)
+    with pytest.raises(Conflict) as failure:
+        await host.builds.make(ALICE, 7, ignored)
+    first, *_, last = str(failure.value).splitlines()
+    assert first == f"The configuration of alice at cccccccccccc could not be built: {why}"
+    assert last == "E: Unable to locate package nope"
+
+
 @pytest.mark.parametrize("content", ["modle = 'm'", "\0", "x" * (agentfile.MAX_BYTES + 10)])
 async def test_one_that_is_damaged_is_built_again(host: Host, content: str) -> None:
     await host.builds.make(ALICE, 7, ignored)
