@@ -46,7 +46,8 @@ in
         chmod -R u+w tree
         cd tree
         export HOME=$TMPDIR
-        python -B -m pytest -q -p no:cacheprovider -o addopts=--import-mode=importlib -m 'not system and not long' wire
+        python -B -m pytest -q -p no:cacheprovider -o addopts=--import-mode=importlib \
+          -m 'not system and not long' wire
         touch $out
       '';
 

@@ -13,7 +13,8 @@ rec {
       value;
 
   # The sections of a table in which a key is set, with these keys.
-  given = sections: lib.filterAttrs (_: section: section != { }) (lib.mapAttrs (_: withoutEmpty) sections);
+  given =
+    sections: lib.filterAttrs (_: section: section != { }) (lib.mapAttrs (_: withoutEmpty) sections);
 
   withoutEmpty =
     value:

@@ -89,6 +89,21 @@ def test_it_parses(file: Path, tmp_path: Path) -> None:
     run("nix-instantiate", "--parse", file, home=tmp_path)
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_it_has_the_usual_form(file: Path) -> None:
+    """As far as that can be told without nixfmt, which `nix fmt` runs."""
+    text = file.read_text()
+    assert "\t" not in text
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    for line in text.splitlines():
+        code = line.lstrip(" ")
+        assert line == line.rstrip()
+        assert (len(line) - len(code)) % 2 == 0, line
+        # A text or a comment cannot be broken.
+        assert len(code) <= 100 or '"' in code or code.startswith("#"), line
+
+
 def test_every_shipped_unit_is_started_by_a_module(usual: Any) -> None:
     """NixOS ignores [Install] of packaged units. Started by others: slices, templates, and units
     that a unit requires or wants."""

@@ -46,7 +46,9 @@ let
   wrongNames = lib.filter (name: !isAgentName name) (
     lib.attrNames (cfg.agents // cfg.credentials.agents)
   );
-  exposed = lib.filterAttrs (_: file: lib.hasPrefix builtins.storeDir (toString file)) cfg.secretFiles;
+  exposed = lib.filterAttrs (
+    _: file: lib.hasPrefix builtins.storeDir (toString file)
+  ) cfg.secretFiles;
 in
 {
   options.services.hyperhive = {
@@ -226,7 +228,8 @@ in
           message = "services.hyperhive needs systemd 252 or newer, and this system has ${config.systemd.package.version}.";
         }
         {
-          assertion = (config.system.etc.overlay.mutable or true) || !(config.system.etc.overlay.enable or false);
+          assertion =
+            (config.system.etc.overlay.mutable or true) || !(config.system.etc.overlay.enable or false);
           message = "services.hyperhive keeps credentials below /etc/hyperhive, which cannot be written here. Turn system.etc.overlay.mutable on.";
         }
       ];

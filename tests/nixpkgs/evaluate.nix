@@ -73,6 +73,8 @@ in
   );
   forgejo = lib.present system.config.services.forgejo;
   hive = removeAttrs system.config.services.hyperhive [ "package" ];
-  file = (import ../../nix/triggers.nix { inherit lib; }).withoutNull system.config.services.hyperhive.settings;
+  file = (import ../../nix/triggers.nix { inherit lib; }).withoutNull (
+    system.config.services.hyperhive.settings
+  );
   options = listOptions [ ] system.options;
 }

@@ -200,7 +200,7 @@ let
       )
       // {
         merge =
-          loc: values: if builtins.all left.check values then left.merge loc values else right.merge loc values;
+          loc: values: (if builtins.all left.check values then left else right).merge loc values;
       };
     listOf =
       type:
@@ -406,7 +406,8 @@ let
     assertMsg = condition: message: condition || throw message;
     escapeShellArg = text: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (toString text)}'";
     escapeShellArgs = texts: concatStringsSep " " (map escapeShellArg texts);
-    concatMapAttrs = f: set: foldl' (done: more: done // more) { } (attrValues (builtins.mapAttrs f set));
+    concatMapAttrs =
+      f: set: foldl' (done: more: done // more) { } (attrValues (builtins.mapAttrs f set));
     concatStrings = concatStringsSep "";
     concatMapStringsSep = separator: f: list: concatStringsSep separator (map f list);
     filterAttrs =
@@ -472,7 +473,9 @@ let
           type = types.raw;
           default = null;
         });
-        config = setAttrByPath to (mkIf (getAttrFromPath from config != null) (getAttrFromPath from config));
+        config = setAttrByPath to (
+          mkIf (getAttrFromPath from config != null) (getAttrFromPath from config)
+        );
       };
     getAttrFromPath = path: set: foldl' (done: name: done.${name}) set path;
     setAttrByPath =
