@@ -1,11 +1,13 @@
 """A stand-in for a NixOS system, on a host without nixpkgs: a toplevel in /nix/store.
 
-Runs inside a sandbox, and prints the path of the toplevel. Its `init` does what the second stage of
+Runs inside a sandbox, and prints the path of the toplevel; another run makes what is missing, and
+another toplevel for another package. Its `init` does what the second stage of
 NixOS does: it makes /etc, /bin and /usr, and then executes systemd. All programs are the host's,
 whose /usr is mounted in the store. No program works before `init` has made the links to it, so
 `init` and the script before it run by static programs, which call the dynamic loader by path.
 """
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -17,7 +19,7 @@ PREFIX: Final = Path("/usr/lib/hyperhive")
 STORE: Final = Path("/nix/store")
 USR: Final = STORE / f"{'0' * 32}-usr"
 TOOLS: Final = STORE / f"{'1' * 32}-tools"
-TOPLEVEL: Final = STORE / f"{'2' * 32}-nixos-system-stand-in"
+NAME: Final = "nixos-system-stand-in"
 GIVEN: Final = "/run/hive-etc"
 """The place of the files that lifecycle gives to a container."""
 
@@ -120,17 +122,36 @@ MASKED: Final = (
 
 
 def build() -> Path:
-    """Put the toplevel into the store, if it is not there, and return it."""
-    if not TOPLEVEL.exists():
+    """Put the toplevel into the store, unless it is there, and return it."""
+    if not USR.exists():
         STORE.mkdir(parents=True, exist_ok=True)
         USR.mkdir()
         subprocess.run(["mount", "--bind", "--make-private", "/usr", USR], check=True)
+    if not TOOLS.exists():
         _make_tools()
-        _make_script()
-        _make_etc(TOPLEVEL / "etc")
-        _write(TOPLEVEL / "init", _init(), mode=0o555)
-        (TOPLEVEL / "sw").symlink_to(USR)
-    return TOPLEVEL
+    _use_script()
+    toplevel = STORE / f"{_digest()}-{NAME}"
+    if not toplevel.exists():
+        new = STORE / f".new-{NAME}"
+        shutil.rmtree(new, ignore_errors=True)
+        _make_etc(new / "etc")
+        _write(new / "init", _init(toplevel), mode=0o555)
+        (new / "sw").symlink_to(USR)
+        new.rename(toplevel)
+    return toplevel
+
+
+def _digest() -> str:
+    """Return a digest of what toplevels differ in: the units of the package, and this module."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for unit in _units():
+        digest.update(unit.name.encode() + b"\0" + unit.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _units() -> list[Path]:
+    """Return the units of the package for containers."""
+    return sorted((PREFIX / "share/hyperhive/container").iterdir())
 
 
 def _in_usr(path: Path) -> Path:
@@ -158,23 +179,29 @@ def _make_tools() -> None:
         (TOOLS / "bin" / name).hardlink_to(TOOLS / "bin/sh")
 
 
-def _make_script() -> None:
-    """Have hive-init.sh use programs in the store, as the package of Nix does."""
+def _use_script() -> None:
+    """Have hive-init.sh use programs in the store, as the package of Nix does.
+
+    An installation of the package replaces the file, and the mount on it ends.
+    """
     script = PREFIX / "share/hyperhive/hive-init.sh"
-    text = script.read_text().replace("#!/bin/sh", f"#!{TOOLS}/bin/sh", 1)
+    text, shell = script.read_text(), f"#!{TOOLS}/bin/sh"
+    if text.startswith(shell):
+        return
+    text = text.replace("#!/bin/sh", shell, 1)
     text = re.sub(r"^((?:exec )?)(mount|setpriv) ", rf"\1{TOOLS}/bin/\2 ", text, flags=re.MULTILINE)
     _write(TOOLS / "hive-init.sh", text, mode=0o555)
     subprocess.run(["mount", "--bind", TOOLS / "hive-init.sh", script], check=True)
 
 
-def _init() -> str:
+def _init(toplevel: Path) -> str:
     # Debian 12's systemd looks in /lib/systemd. Later ones have systemd-executor.
     folder = (
         "/usr/lib/systemd" if (USR / "lib/systemd/systemd-executor").exists() else "/lib/systemd"
     )
     names = ("systemd-executor", "systemd-shutdown")
     helpers = [f"{folder}/{name}" for name in names if (USR / "lib/systemd" / name).exists()]
-    return INIT.format(tools=TOOLS, usr=USR, toplevel=TOPLEVEL, helpers=" ".join(helpers))
+    return INIT.format(tools=TOOLS, usr=USR, toplevel=toplevel, helpers=" ".join(helpers))
 
 
 def _make_etc(etc: Path) -> None:
@@ -196,7 +223,7 @@ def _make_etc(etc: Path) -> None:
 
 def _make_units(units: Path) -> None:
     shutil.copytree("/usr/lib/systemd/system", units, symlinks=True)
-    for unit in sorted((PREFIX / "share/hyperhive/container").iterdir()):
+    for unit in _units():
         shutil.copy(unit, units)
     for unit in units.rglob("*"):
         if unit.is_file() and not unit.is_symlink():

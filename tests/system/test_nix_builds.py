@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.hive import BACKEND, REPO, Hive
-from tests.system.inside import inside
+from tests.system.hive import BACKEND, PYTHON, REPO, Hive
+from tests.system.inside import decide, hivectl, inside, wait_for_inbox
+from tests.system.test_approvals import CLONED
 
 pytestmark = [
     pytest.mark.system,
@@ -40,12 +41,14 @@ HYPERHIVE = """{
         PATH = "/usr/bin:/bin";
         args = [ "-c" ''
           echo "assembling ${name}"
+          eval "$before"
           cp -a STAND_IN "$out"
           chmod -R u+w "$out"
           sed -i "s|STAND_IN|$out|g" "$out/init"
           echo "$text" > "$out/etc/agent-text"
         '' ];
         text = "${(agent.nixosModules.default { }).text} ${nixpkgs.lib.version}";
+        before = (agent.nixosModules.default { }).before or "";
       };
     };
   };
@@ -84,10 +87,18 @@ class NixHost:
         self.write(CONFIG, self.before + "".join(sections))
         self.hive.run("systemctl", "restart", "hive-approvals", "hive-lifecycle")
 
-    def edit(self, agent: str, code: str, *, check: bool = True) -> str:
-        """Deploy another agent.nix, as the operator; return the output of hivectl."""
+    def edit(self, agent: str, code: str, *, check: bool = True, before: str = '""') -> str:
+        """Deploy another agent.nix, as the operator; return the output of hivectl.
+
+        Args:
+            agent: the agent.
+            code: the Nix code of the text in its system.
+            check: whether the deploy must succeed; otherwise it must fail.
+            before: the Nix code of a script that the builder runs first.
+        """
         editor = "/var/tmp/nix-builds/editor"
-        self.write("/var/tmp/nix-builds/agent.nix", f"{{ ... }}: {{ text = {code}; }}\n")
+        module = f"{{ ... }}: {{ text = {code}; before = {before}; }}\n"
+        self.write("/var/tmp/nix-builds/agent.nix", module)
         self.write(editor, "#!/bin/sh\ncp /var/tmp/nix-builds/agent.nix $1\n")
         self.hive.run("chmod", "+x", editor)
         command = ("edit", agent, "agent.nix", "--yes", "--now")
@@ -166,6 +177,89 @@ def test_a_deploy_that_cannot_be_built_changes_nothing(host: NixHost, code: str,
     assert host.meta("show", "main:flake.lock") == lock
     assert host.meta("status", "--short") == ""
     assert host.hive.hivectl("status", "nora").returncode == 0
+
+
+MEGABYTES = 192
+GROUP = "/run/little-memory"
+"""The mount of the machine's memory controller, where that is one of the first version."""
+ALLOCATE = f"exec python3 -c 'b\"x\" * ({2 * MEGABYTES} << 20)'"
+LIST = (
+    'toString (builtins.length (builtins.filter (x: x != "") (builtins.genList toString 50000000)))'
+)
+
+
+@pytest.fixture
+def enter(host: NixHost) -> Iterator[str]:
+    """Limit the memory of builds; return the command with which a builder enters the limit.
+
+    systemd limits memory where the machine has the second version of the memory controller. With
+    the first version, the same kernel kills in a group that the test makes.
+    """
+    run, path = host.hive.run, "/run/systemd/system/hive-build@.service.d/zz-memory.conf"
+    daemon = "nix-daemon-stand-in"
+    mount = ("mount", "-t", "cgroup", "-o", "memory", "none", GROUP)
+    own = f"{GROUP}/{host.hive.name}"
+    enter, unit = ":", f"[Service]\nMemoryMax={MEGABYTES}M\nMemorySwapMax=0\n"
+    second = "memory" in run("cat", "/sys/fs/cgroup/cgroup.controllers").stdout
+    if second:
+        limits = (f"MemoryMax={MEGABYTES}M", "MemorySwapMax=0")
+        run("systemctl", "set-property", "--runtime", daemon, *limits)
+    else:
+        run("mkdir", "-p", GROUP)
+        if run(*mount, check=False).returncode:
+            run("rmdir", GROUP)
+            pytest.skip("this machine has no memory controller")
+        run("mkdir", own)
+        run("sh", "-c", f"echo {MEGABYTES}M > {own}/memory.limit_in_bytes")
+        run("chmod", "666", f"{own}/cgroup.procs")
+        enter = f"echo $$ > {own}/cgroup.procs"
+        build = f"{enter.replace('$', '$$')}; exec {PYTHON} -m services.build %i"
+        unit = f'[Service]\nReadWritePaths={GROUP}\nExecStart=\nExecStart=/bin/sh -c "{build}"\n'
+    host.write(path, unit)
+    run("systemctl", "daemon-reload")
+    try:
+        yield enter
+    finally:
+        run("rm", path)
+        run("systemctl", "daemon-reload")
+        if second:
+            run("systemctl", "set-property", "--runtime", daemon, "MemoryMax=infinity")
+        else:
+            run("rmdir", own)
+            run("umount", GROUP)
+            run("rmdir", GROUP)
+
+
+def test_an_evaluation_without_memory_is_told(host: NixHost, enter: str) -> None:
+    before = host.text("nora")
+    said = " ".join(host.edit("nora", LIST, check=False).split())
+    assert "The system of nora cannot be built: nix was killed by SIGKILL. It may have used" in said
+    assert host.text("nora") == before
+    assert host.meta("status", "--short") == ""
+
+
+def test_a_builder_without_memory_is_told(host: NixHost, enter: str) -> None:
+    before = host.text("nora")
+    script = f"''{enter}; {ALLOCATE} ''"
+    said = " ".join(host.edit("nora", '"x"', before=script, check=False).split())
+    assert "nixos-system-nora.drv' failed due to signal 9 (Killed). It may have used up" in said
+    assert host.text("nora") == before
+    host.edit("nora", '"small enough"')
+    assert host.text("nora") == "small enough 26"
+
+
+def test_the_operator_approves_a_module_of_the_manager(host: NixHost) -> None:
+    """The errand of nix/tests/host.nix, which needs a real nixpkgs."""
+    hive = host.hive
+    inside(hive, "manager", PYTHON, "-c", CLONED, "nora")
+    hive.hivectl("send", "manager", 'give nora the module { ... }: { text = "errand"; }')
+    wait_for_inbox(hive, "another agent.nix of nora", "manager")
+    [request] = [row for row in hivectl(hive, "pending") if row["agent"] == "nora"]
+    assert (request["state"], request["requested_by"]) == ("pending", "manager")
+    assert "errand" in hive.hivectl("diff", str(request["id"])).stdout
+    decide(hive, "approve", request["id"], timeout=180)
+    assert host.text("nora") == "errand 26"
+    assert host.meta("log", "-1", "--format=%s") == "Deploy nora: Change agent.nix"
 
 
 def test_an_update_of_the_host_rebuilds_an_agent(host: NixHost) -> None:

@@ -1,6 +1,7 @@
 """The backend nixos, on a host that is like NixOS in what lifecycle meets."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,3 +95,19 @@ def test_a_drop_in_of_the_template_does_not_win(swarm: Hive) -> None:
 def test_an_agent_takes_a_turn(swarm: Hive) -> None:
     asked = ("ask", "alice", "What is six times seven?", "--wait", "120")
     assert swarm.hivectl(*asked, timeout=150).stdout.strip() == "42"
+
+
+@nixos
+@pytest.mark.system
+def test_the_hive_starts_again_after_an_installation(swarm: Hive) -> None:
+    """pip replaces the script that is mounted over, and the mount ends."""
+    script = REPO / ".venv/share/hyperhive/hive-init.sh"
+    new = script.with_suffix(".new")
+    shutil.copy2(script, new)
+    new.replace(script)
+    first = ("head", "--lines=1", "/usr/lib/hyperhive/share/hyperhive/hive-init.sh")
+    assert swarm.run(*first).stdout == "#!/bin/sh\n", "nothing was lost"
+    swarm.start("alice")
+    assert swarm.run(*first).stdout.startswith("#!/nix/store/")
+    swarm.hivectl("restart", "alice", timeout=120)
+    inside(swarm, "alice", "true")
