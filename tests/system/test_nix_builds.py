@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.hive import BACKEND, PYTHON, REPO, Hive
-from tests.system.inside import decide, hivectl, inside, wait_for_inbox
+from tests.system.inside import decide, hivectl, inside, until_recorded, wait_for_inbox
 from tests.system.test_approvals import CLONED
 
 pytestmark = [
@@ -259,6 +259,7 @@ def test_the_operator_approves_a_module_of_the_manager(host: NixHost) -> None:
     assert "errand" in hive.hivectl("diff", str(request["id"])).stdout
     decide(hive, "approve", request["id"], timeout=180)
     assert host.text("nora") == "errand 26"
+    until_recorded(hive, "nora")
     assert host.meta("log", "-1", "--format=%s") == "Deploy nora: Change agent.nix"
 
 
