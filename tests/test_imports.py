@@ -8,6 +8,12 @@ REPO = Path(__file__).parents[1]
 TOP = ("wire", "services", "harness", "hivectl", "man", "sandbox", "bench", "tests")
 OURS = frozenset(TOP)
 ROOMS = frozenset(path.parent.name for path in (REPO / "services").glob("*/__main__.py"))
+LIBRARIES = frozenset(
+    path.parent.name
+    for path in (REPO / "services").glob("*/README.md")
+    if path.parent.name not in ROOMS
+)
+"""Rooms without a process of their own, which other rooms import."""
 SHARED = tuple(f"services.{path.stem}" for path in sorted((REPO / "services").glob("[!_]*.py")))
 """The modules that lie directly in services/."""
 
@@ -45,7 +51,10 @@ def allowed(module: Path) -> tuple[str, ...]:
         case ("services", "gateway", "tests", *_):
             return ("wire", *SHARED, "services.gateway", "sandbox.model")  # answers the real client
         case ("services", room, *_) if room in ROOMS:
-            return ("wire", *SHARED, f"services.{room}")
+            libraries = (f"services.{library}" for library in sorted(LIBRARIES))
+            return ("wire", *SHARED, f"services.{room}", *libraries)
+        case ("services", library, *_) if library in LIBRARIES:
+            return ("wire", *SHARED, f"services.{library}")
         case ("services", *_):
             return ("wire", *SHARED, "services.tests")
         case ("hivectl", *_):
@@ -87,6 +96,11 @@ def test_dependencies_point_one_way() -> None:
     assert not wrong
 
 
+def test_the_libraries_are_known() -> None:
+    """A room that lost its process would become one, and other rooms could import it."""
+    assert frozenset({"quarantine"}) == LIBRARIES
+
+
 def test_only_wire_knows_dbus_next() -> None:
     assert not importing([m for m in MODULES if m.parts[0] != "wire"], "dbus_next")
 
@@ -103,7 +117,7 @@ def uses_the_bus(module: Path) -> bool:
 
 def rules() -> list[Path]:
     """Return the modules of all rooms that have no role on the bus."""
-    rooms = [m for m in MODULES if m.parts[0] == "services" and m.parts[1] in ROOMS]
+    rooms = [m for m in MODULES if m.parts[0] == "services" and m.parts[1] in ROOMS | LIBRARIES]
     return [m for m in rooms if "tests" not in m.parts and not uses_the_bus(m)]
 
 
@@ -126,9 +140,10 @@ def test_the_rules_of_each_room_are_found() -> None:
         "services/lifecycle/harnesses.py",
         "services/lifecycle/jobs/orders.py",
         "services/notify/notifier.py",
+        "services/quarantine/quarantine.py",
         "services/telemetry/telemetry.py",
     }
-    assert {m.parts[1] for m in rules()} == ROOMS
+    assert {m.parts[1] for m in rules()} == ROOMS | LIBRARIES
 
 
 def test_every_adapter_uses_the_bus() -> None:

@@ -8,14 +8,15 @@ repository that we keep, and checked on the way.
 
 import asyncio
 import contextlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from services.approvals.git.object_copy import ObjectCopy
-from services.approvals.git.runner import GitFailed, git
+from services.quarantine.object_copy import ObjectCopy
+from services.quarantine.runner import GitFailed, git
 from wire.errors import InvalidArgument, LimitExceeded, NotFound, Timeout
 
 MAX_NEW: Final = 20 * 2**20
@@ -25,27 +26,58 @@ MAX_NEW_OBJECTS: Final = 20_000
 SECONDS: Final = 60.0
 """Seconds that all of it may take."""
 
+SCRATCH: Final = Path("/var/tmp")  # noqa: S108 - on a disk, and private to the unit that uses it
+
 _BRANCH: Final = "refs/heads/wanted"
+_COMMIT: Final = re.compile(r"[0-9a-f]{7,40}")
 
 
-async def take(source: Path, commit: str, repository: Path, *, scratch: Path) -> str:
-    """Fetch `commit` from the hostile work tree `source` into our `repository`.
+class Quarantine:
+    """The way of commits from hostile repositories into ours, one at a time."""
 
-    Args:
-        source: the owner must not be able to change anything above it.
-        commit: 7 to 40 hexadecimal digits.
-        scratch: the quarantine is made there, and is gone afterwards.
+    def __init__(self, scratch: Path = SCRATCH) -> None:
+        """Make each quarantine in `scratch`; it is gone when its commit is fetched."""
+        self._scratch = scratch
+        # Bounds the cost of hostile commits.
+        self._lock = asyncio.Lock()
 
-    Returns:
-        All 40 digits of the commit.
+    async def fetch(self, source: Path, commit: str, repository: Path) -> str:
+        """Fetch `commit` from the hostile work tree `source` into our `repository`.
 
-    Raises:
-        NotFound: there is no such commit, or no repository.
-        InvalidArgument: the commit is ambiguous, damaged or incomplete, or the repository cannot be
-            read.
-        LimitExceeded: the commit or the repository is too large.
-        Timeout: it takes longer than SECONDS.
-    """
+        A commit that only our repository has is found, too. No reference of ours moves.
+
+        Args:
+            source: a work tree; its owner must not be able to change anything above it.
+            commit: 7 to 40 hexadecimal digits.
+            repository: the git directory of ours.
+
+        Returns:
+            All 40 digits of the commit.
+
+        Raises:
+            NotFound: there is no such commit, or no repository.
+            InvalidArgument: the commit is ambiguous, damaged or incomplete, or the repository
+                cannot be read.
+            LimitExceeded: the commit or the repository is too large.
+            Timeout: it takes longer than SECONDS.
+        """
+        if not _COMMIT.fullmatch(commit):
+            raise InvalidArgument(
+                f"{commit[:64]!r} is not a valid commit: use 7 to 40 digits, 0-9 and a-f."
+            )
+        ours = await _candidates(repository, commit)
+        if len(commit) == 40 and ours:
+            return ours[0]
+        try:
+            async with self._lock:
+                return await _take_in_time(source, commit, repository, self._scratch)
+        except NotFound:
+            if len(ours) == 1:
+                return ours[0]
+            raise
+
+
+async def _take_in_time(source: Path, commit: str, repository: Path, scratch: Path) -> str:
     try:
         async with asyncio.timeout(SECONDS):
             return await _take(source, commit, repository, scratch)
@@ -115,7 +147,7 @@ async def _fetch(home: Path, repository: Path) -> None:
     )
 
 
-async def candidates(repository: Path, commit: str) -> list[str]:
+async def _candidates(repository: Path, commit: str) -> list[str]:
     """Return the commits in `repository` whose names begin with `commit`."""
     names = await git(repository, "rev-parse", f"--disambiguate={commit}")
     kinds = await git(repository, "cat-file", "--batch-check", stdin=names)
@@ -123,7 +155,7 @@ async def candidates(repository: Path, commit: str) -> list[str]:
 
 
 async def _found(home: Path, commit: str, name: str) -> str:
-    found = await candidates(home, commit)
+    found = await _candidates(home, commit)
     if not found:
         raise NotFound(
             f"There is no commit {commit} in the repository {name}; `git rev-parse HEAD` prints "

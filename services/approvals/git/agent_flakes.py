@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from services import flakelock, metaflake
-from services.approvals.git.runner import run
 from services.config import NixosConfig
 from services.metaflake import Locked
+from services.quarantine.runner import run
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from services import agentfile, flakelock, metaflake
 from services.approvals.git import tree_policy
-from services.approvals.git.runner import GitFailed, git, run
 from services.flakelock import Lock
+from services.quarantine.runner import GitFailed, git, run
 from wire.errors import InvalidArgument, LimitExceeded
 
 

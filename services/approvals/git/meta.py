@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from services import flakelock, metaflake
-from services.approvals.git.repositories import clear
-from services.approvals.git.runner import git, resolve
+from services.quarantine.leftovers import clear
+from services.quarantine.runner import git, resolve
 from wire.errors import Conflict
 from wire.records.approvals import Deploy
 from wire.text.escaping import prose

@@ -7,26 +7,25 @@ import asyncio
 import os
 import re
 import secrets
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from services import metaflake
-from services.approvals.git import flake_policy, quarantine, tree_policy
-from services.approvals.git.runner import GitFailed, git, resolve, run
+from services.approvals.git import flake_policy, tree_policy
+from services.quarantine import leftovers
+from services.quarantine.quarantine import SCRATCH, Quarantine
+from services.quarantine.runner import GitFailed, git, resolve, run
 from wire import names
 from wire.errors import Conflict, InvalidArgument, LimitExceeded, NotFound
 
 MAX_DIFF: Final = 256 * 2**10
 """Bytes of a diff; a longer one is cut."""
-SCRATCH: Final = Path("/var/tmp")  # noqa: S108 - on a disk, and private to our unit
 
 _MAIN: Final = "refs/heads/main"
 _NOTHING: Final = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """The empty tree, which git knows without having it."""
 _NEW: Final = "0" * 40
-_COMMIT: Final = re.compile(r"[0-9a-f]{7,40}")
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9]+(?:[/-][A-Za-z0-9]+)*")
 _TAG: Final = re.compile(
     r"(?:proposal|approved|building|deployed|failed|denied|superseded|withdrawn)/[0-9]+"
@@ -40,8 +39,6 @@ _DIFF: Final = (
     "--ignore-submodules=none",
 )
 _ORDER: Final = Path(__file__).with_name("difforder")
-# No git runs in our repositories when we start, so no git holds these files.
-_LEFT_BEHIND: Final = ("*.lock", "refs/**/*.lock", "objects/*/tmp_*", "objects/tmp_*")
 
 
 class Repositories:
@@ -55,19 +52,18 @@ class Repositories:
         self._flakes = flakes
         self._applied = root.absolute() / "applied"
         self._proposed = root / "proposed"
-        self._scratch = scratch
-        # Bound the cost of hostile commits: two checks or diffs at a time, and one quarantine.
+        self._quarantine = Quarantine(scratch)
+        # Bounds the cost of hostile commits: two checks or diffs at a time.
         self._checks = asyncio.Semaphore(2)
-        self._quarantine = asyncio.Lock()
 
     async def prepare(self) -> None:
         """Remove the unfinished work of an earlier run. Call it once, before anything else."""
         self._applied.mkdir(parents=True, exist_ok=True)
         self._applied.chmod(0o755)
         for path in self._applied.glob(".*"):
-            await asyncio.to_thread(_remove_tree, path)
+            await asyncio.to_thread(leftovers.remove_tree, path)
         for agent in self.agents():
-            clear(self._applied / agent)
+            leftovers.clear(self._applied / agent)
 
     def agents(self) -> list[str]:
         """Return the agents that have a repository."""
@@ -96,7 +92,7 @@ class Repositories:
         if names.is_agent_name(agent):
             with suppress(FileNotFoundError):
                 (self._applied / agent).rename(gone)
-            await asyncio.to_thread(_remove_tree, gone)
+            await asyncio.to_thread(leftovers.remove_tree, gone)
 
     async def commit_file(
         self,
@@ -146,25 +142,9 @@ class Repositories:
             commit: 7 to 40 hexadecimal digits.
 
         Raises:
-            NotFound, InvalidArgument, LimitExceeded, Timeout: See quarantine.take.
+            NotFound, InvalidArgument, LimitExceeded, Timeout: See Quarantine.fetch.
         """
-        home = self._home(agent)
-        if not _COMMIT.fullmatch(commit):
-            raise InvalidArgument(
-                f"{commit[:64]!r} is not a valid commit: use 7 to 40 digits, 0-9 and a-f."
-            )
-        ours = await quarantine.candidates(home, commit)
-        if len(commit) == 40 and ours:
-            return ours[0]
-        try:
-            async with self._quarantine:
-                return await quarantine.take(
-                    self._proposed / agent, commit, home, scratch=self._scratch
-                )
-        except NotFound:
-            if len(ours) == 1:
-                return ours[0]
-            raise
+        return await self._quarantine.fetch(self._proposed / agent, commit, self._home(agent))
 
     async def check(self, agent: str, commit: str, *, base: str | None, own: bool = False) -> None:
         """Check that `commit` may be deployed in the place of `base`.
@@ -333,13 +313,6 @@ class Repositories:
         return home
 
 
-def clear(home: Path) -> None:
-    """Remove the lock files and unfinished objects of a git that was killed in `home`."""
-    for pattern in _LEFT_BEHIND:
-        for path in home.glob(pattern):
-            path.unlink(missing_ok=True)
-
-
 async def _with_blob(home: Path, tree: str | None, path: list[str], blob: str) -> str:
     """Return a tree with `blob` at `path`; all else is as in `tree`, which may be a commit.
 
@@ -374,10 +347,3 @@ async def _word(home: Path, *arguments: str, stdin: bytes) -> str:
         return (await git(home, *arguments, stdin=stdin)).decode().strip()
     except GitFailed as error:
         raise NotFound(f"git cannot commit in the repository {home.name}: {error}.") from None
-
-
-def _remove_tree(path: Path) -> None:
-    """Remove a tree, also when the operator removes it at the same time."""
-    while path.exists():
-        with suppress(FileNotFoundError):
-            shutil.rmtree(path)

@@ -4,7 +4,7 @@ import posixpath
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from services.approvals.git.runner import GitFailed, git, run
+from services.quarantine.runner import GitFailed, git, run
 from wire.errors import InvalidArgument, LimitExceeded
 
 AGENT_FILE: Final = "agent.toml"

@@ -11,7 +11,7 @@ import pytest
 
 from services.approvals.git.repositories import Repositories
 from services.approvals.tests.room import Room, memory
-from services.approvals.tests.worktree import WorkTree
+from services.quarantine.tests.worktree import WorkTree
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from services import agentfile
 from services.approvals.git.repositories import Repositories
 from services.approvals.tests.room import MANAGER, Room, apply, deployed, spawn
-from services.approvals.tests.worktree import WorkTree
+from services.quarantine.tests.worktree import WorkTree
 from wire.errors import Conflict, InvalidArgument, LimitExceeded, NotFound
 from wire.records.approvals import (
     Allowed,

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from services.approvals.git import runner
 from services.approvals.git.meta import Meta
 from services.approvals.git.repositories import Repositories
 from services.approvals.tests.faults import Faults, Killed
 from services.approvals.tests.room import memory
 from services.approvals.tests.test_crashes import CONFIG, EMPTY, Story
-from services.approvals.tests.worktree import WorkTree
+from services.quarantine import runner
+from services.quarantine.tests.worktree import WorkTree
 
 STRIDE = 19
 """Only every so many steps are tried: with git each takes some milliseconds."""

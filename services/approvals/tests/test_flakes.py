@@ -10,8 +10,8 @@ from services import flakelock, metaflake
 from services.approvals.git.agent_flakes import AgentFlakes
 from services.approvals.git.meta import Meta
 from services.approvals.git.repositories import Repositories
-from services.approvals.tests.worktree import WorkTree
 from services.config import FlakeInput, NixosConfig
+from services.quarantine.tests.worktree import WorkTree
 from wire.errors import InvalidArgument, LimitExceeded
 
 HASH = "sha256-2j22EaNkxIYhfBz+mJDWv8O8/gvGk7q90hgzZ1OWhuQ="

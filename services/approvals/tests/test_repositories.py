@@ -12,8 +12,8 @@ from git import Repo
 
 from services.approvals.git import repositories
 from services.approvals.git.repositories import Repositories
-from services.approvals.git.runner import Ended, run
-from services.approvals.tests.worktree import WorkTree
+from services.quarantine.runner import Ended, run
+from services.quarantine.tests.worktree import WorkTree
 from wire.errors import Conflict, InvalidArgument, LimitExceeded, NotFound
 
 SHA = "0123456789" * 4

@@ -14,8 +14,8 @@ import pytest
 
 from services.approvals.__main__ import build
 from services.approvals.tests.bus_services import Broker, Lifecycle, export
-from services.approvals.tests.worktree import WorkTree
 from services.config import ApprovalsConfig, Config
+from services.quarantine.tests.worktree import WorkTree
 from wire import names
 from wire.bus import Bus
 from wire.clients.approvals import ApprovalsClient

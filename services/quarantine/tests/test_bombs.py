@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals.git import object_copy, quarantine, runner, tree_policy
-from services.approvals.git.repositories import Repositories
-from services.approvals.tests.objects import (
+from services.quarantine import object_copy, quarantine, runner
+from services.quarantine.tests.objects import (
     commit,
     entry,
     name_of,
@@ -20,29 +19,12 @@ from services.approvals.tests.objects import (
     write_raw,
     zeros,
 )
-from services.approvals.tests.worktree import WorkTree
-from wire.errors import InvalidArgument, LimitExceeded, NotFound, Timeout
+from services.quarantine.tests.ours import Ours, refused
+from services.quarantine.tests.worktree import WorkTree
+from wire.errors import LimitExceeded, Timeout
 
 SOON = 60.0
 """Seconds, on a busy machine; each takes a few at most."""
-
-
-@pytest.fixture
-async def ours(tmp_path: Path) -> Repositories:
-    made = Repositories(tmp_path, scratch=tmp_path)
-    await made.prepare()
-    await made.create("alice")
-    return made
-
-
-@pytest.fixture
-def theirs(tmp_path: Path, ours: Repositories) -> WorkTree:
-    return WorkTree(tmp_path / "proposed/alice")
-
-
-@pytest.fixture
-def good(theirs: WorkTree) -> str:
-    return theirs.commit({"agent.toml": "a = 1\n"})
 
 
 @pytest.fixture
@@ -57,25 +39,17 @@ def in_time() -> Iterator[None]:
     assert time.monotonic() - before < SOON
 
 
-async def refused(ours: Repositories, name: str) -> str:
-    with pytest.raises((InvalidArgument, LimitExceeded, NotFound)) as caught:
-        await ours.fetch("alice", name)
-    return str(caught.value)
-
-
-async def test_a_single_object_that_unpacks_to_gigabytes(
-    ours: Repositories, good: str, git: Path
-) -> None:
+async def test_a_single_object_that_unpacks_to_gigabytes(ours: Ours, good: str, git: Path) -> None:
     size = 4 * 2**30
     bomb = name_of("blob", b"x")
     write_raw(git, bomb, zeros(size // 2**20, f"blob {size}\0".encode()))
     of = write_loose(git, "tree", tree(("100644", "agent.toml", bomb)))
     found = write_loose(git, "commit", commit(of))
     assert "cannot be fetched" in await refused(ours, found)
-    assert await ours.fetch("alice", good) == good
+    assert await ours.fetch(good) == good
 
 
-async def test_many_such_objects(ours: Repositories, good: str, git: Path) -> None:
+async def test_many_such_objects(ours: Ours, good: str, git: Path) -> None:
     data = zeros(64, b"blob 1\0")
     for number in range(40):
         write_raw(git, f"{number:040x}", data)
@@ -91,115 +65,77 @@ def test_they_are_what_git_takes_for_objects(theirs: WorkTree, git: Path) -> Non
     assert theirs.git("cat-file", "-s", "1" * 40) == str(size)
 
 
-async def test_a_pack_that_unpacks_to_gigabytes(ours: Repositories, good: str, git: Path) -> None:
+async def test_a_pack_that_unpacks_to_gigabytes(ours: Ours, good: str, git: Path) -> None:
     write_pack(git, [entry("blob", 4 * 2**30, zeros(4 * 2**10))])
     assert "memory" in await refused(ours, good)
 
 
 @pytest.mark.parametrize("said", [2**20, 2**40])
-async def test_a_pack_that_lies_about_a_size(
-    ours: Repositories, good: str, git: Path, said: int
-) -> None:
+async def test_a_pack_that_lies_about_a_size(ours: Ours, good: str, git: Path, said: int) -> None:
     write_pack(git, [entry("blob", said, zeros(64))])
     assert "is not valid" in await refused(ours, good)
 
 
 async def test_a_pack_of_many_large_objects(
-    ours: Repositories, good: str, git: Path, monkeypatch: pytest.MonkeyPatch
+    ours: Ours, good: str, git: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each object fits into memory, but all together take much processor time."""
     monkeypatch.setattr(quarantine, "SECONDS", 2.0)
     one = entry("blob", 200 * 2**20, zlib.compress(bytes(200 * 2**20), 9))
     write_pack(git, [one] * 100)
     with pytest.raises(Timeout, match=r"within 2 s"):
-        await ours.fetch("alice", good)
+        await ours.fetch(good)
 
 
-async def test_a_pack_that_promises_many_objects(ours: Repositories, good: str, git: Path) -> None:
+async def test_a_pack_that_promises_many_objects(ours: Ours, good: str, git: Path) -> None:
     write_pack(git, [entry("blob", 0, zlib.compress(b""))], count=2**32 - 1)
     assert "is not valid" in await refused(ours, good)
 
 
-async def test_a_file_that_is_larger_than_the_disk(
-    ours: Repositories, good: str, git: Path
-) -> None:
+async def test_a_file_that_is_larger_than_the_disk(ours: Ours, good: str, git: Path) -> None:
     with (git / f"objects/pack/pack-{'1' * 40}.pack").open("wb") as file:
         file.truncate(2**40)
     assert "more than 64 MiB of objects" in await refused(ours, good)
 
 
-async def test_many_files(ours: Repositories, good: str, git: Path) -> None:
+async def test_many_files(ours: Ours, good: str, git: Path) -> None:
     for number in range(object_copy.MAX_FILES):
         (git / "objects/pack" / f"x{number}").touch()
     assert "more than 20000 files" in await refused(ours, good)
 
 
-async def test_many_packs(ours: Repositories, good: str, git: Path) -> None:
+async def test_many_packs(ours: Ours, good: str, git: Path) -> None:
     for number in range(object_copy.MAX_PACKS + 1):
         (git / f"objects/pack/pack-{number:040x}.pack").touch()
     assert "more than 50 packs" in await refused(ours, good)
 
 
-async def test_a_tree_without_end(ours: Repositories, good: str, git: Path) -> None:
-    """Fifty objects describe 10 ** 50 directories, and not one file."""
-    inner = write_loose(git, "tree", b"")
-    for _ in range(50):
-        inner = write_loose(git, "tree", tree(*(("40000", f"d{n}", inner) for n in range(10))))
-    blob = write_loose(git, "blob", b"")
-    of = write_loose(git, "tree", tree(("100644", "agent.toml", blob), ("40000", "d", inner)))
-    found = write_loose(git, "commit", commit(of))
-    assert await ours.fetch("alice", found) == found
-    with pytest.raises(LimitExceeded, match=f"more than {tree_policy.MAX_ENTRIES} files and dir"):
-        await ours.check("alice", found, base=None)
-
-
-async def test_a_tree_of_great_depth(ours: Repositories, good: str, git: Path) -> None:
-    """git descends into a tree on its stack, which is limited."""
-    blob = zlib.compress(b"")
-    packed, inner = [entry("blob", 0, blob)], name_of("blob", b"")
-    mode, name = "100644", "agent.toml"
-    for _ in range(100_000):
-        content = tree((mode, name, inner))
-        packed.append(entry("tree", len(content), zlib.compress(content, 1)))
-        mode, name, inner = "40000", "d", name_of("tree", content)
-    content = commit(inner)
-    packed.append(entry("commit", len(content), zlib.compress(content)))
-    write_pack(git, packed)
-    found = name_of("commit", content)
-    try:
-        await ours.fetch("alice", found)
-    except InvalidArgument:
-        return
-    with pytest.raises(LimitExceeded):
-        await ours.check("alice", found, base=None)
-
-
-async def test_a_commit_that_brings_much(ours: Repositories, theirs: WorkTree) -> None:
+async def test_a_commit_that_brings_much(ours: Ours, theirs: WorkTree) -> None:
     theirs.commit({"agent.toml": ""})
     for number in range(3):
         found = theirs.commit({f"f{number}": random.Random(number).randbytes(8_000_000)})
         theirs.git("rm", "-q", f"f{number}")
     assert "add 22 MiB" in await refused(ours, found)
-    first = await ours.fetch("alice", theirs.git("rev-parse", "HEAD~1"))
-    await ours.tag("alice", "proposal/1", first)
-    assert await ours.fetch("alice", found) == found
+    first = await ours.fetch(theirs.git("rev-parse", "HEAD~1"))
+    await ours.keep(first)
+    assert await ours.fetch(found) == found
 
 
 async def test_many_small_objects_are_too_much(
-    ours: Repositories, theirs: WorkTree, good: str, monkeypatch: pytest.MonkeyPatch
+    ours: Ours, theirs: WorkTree, good: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """git holds the names of all objects in memory, and the objects are kept for ever."""
-    await ours.tag("alice", "proposal/1", await ours.fetch("alice", good))
+    await ours.keep(await ours.fetch(good))
     monkeypatch.setattr(quarantine, "MAX_NEW_OBJECTS", 6)
     many = theirs.commit({f"{number}": f"{number}" for number in range(5)})
     with pytest.raises(LimitExceeded, match="add 7 objects; at most"):
-        await ours.fetch("alice", many)
+        await ours.fetch(many)
     monkeypatch.setattr(quarantine, "MAX_NEW_OBJECTS", 7)
-    assert await ours.fetch("alice", many) == many
+    assert await ours.fetch(many) == many
 
 
-async def test_packs_are_not_held_in_memory_whole(ours: Repositories, tmp_path: Path) -> None:
+async def test_packs_are_not_held_in_memory_whole(ours: Ours) -> None:
     """Otherwise thirty packs of 20 MiB exhaust git's memory, and no commit can be taken."""
-    home = tmp_path / "applied/alice"
+    home = ours.home
     assert int(await runner.git(home, "config", "--type=int", "core.packedGitWindowSize")) <= 2**20
     assert int(await runner.git(home, "config", "--type=int", "core.packedGitLimit")) <= 2**26

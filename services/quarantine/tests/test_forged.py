@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals.git.repositories import Repositories
-from services.approvals.git.runner import run
-from services.approvals.tests.objects import commit, name_of, tree, write_loose, write_pack
-from services.approvals.tests.worktree import WorkTree, refused
+from services.quarantine.tests.objects import commit, name_of, tree, write_loose, write_pack
+from services.quarantine.tests.ours import Ours, refused
+from services.quarantine.tests.worktree import WorkTree
 from wire.errors import HiveError
 
 
 async def test_an_object_under_the_name_of_another(
-    ours: Repositories, theirs: WorkTree, good: str, dot_git: Path
+    ours: Ours, theirs: WorkTree, good: str, dot_git: Path
 ) -> None:
     theirs.git("checkout", "-q", "--orphan", "other")
     other = theirs.commit({"agent.toml": "evil = 1\n"})
@@ -20,21 +19,19 @@ async def test_an_object_under_the_name_of_another(
     assert "no commit" in await refused(ours, good)
 
 
-async def test_replaced_objects(
-    ours: Repositories, theirs: WorkTree, good: str, dot_git: Path
-) -> None:
+async def test_replaced_objects(ours: Ours, theirs: WorkTree, good: str, dot_git: Path) -> None:
     other = theirs.commit({"agent.toml": "evil = 1\n"})
     theirs.git("replace", good, theirs.git("commit-tree", "-m", "x", f"{other}^{{tree}}"))
     assert theirs.git("show", f"{good}:agent.toml") == "evil = 1"
     (dot_git / "info/grafts").parent.mkdir(exist_ok=True)
     (dot_git / "info/grafts").write_text(f"{other}\n")
-    assert await ours.fetch("alice", other) == other
-    assert await ours.read("alice", good, "agent.toml") == "a = 1\n"
-    assert await ours.descends("alice", other, good)
+    assert await ours.fetch(other) == other
+    assert await ours.read(good, "agent.toml") == "a = 1\n"
+    assert await ours.is_ancestor(good, other)
 
 
 async def test_a_history_that_ends_too_soon(
-    ours: Repositories, theirs: WorkTree, good: str, tmp_path: Path
+    ours: Ours, theirs: WorkTree, good: str, tmp_path: Path
 ) -> None:
     last = theirs.commit({"agent.toml": "a = 2\n"})
     theirs.make_shallow(tmp_path / "full")
@@ -43,7 +40,7 @@ async def test_a_history_that_ends_too_soon(
 
 
 async def test_a_missing_object_is_refused(
-    ours: Repositories, theirs: WorkTree, good: str, dot_git: Path
+    ours: Ours, theirs: WorkTree, good: str, dot_git: Path
 ) -> None:
     blob = theirs.git("rev-parse", "HEAD:agent.toml")
     (dot_git / "objects" / blob[:2] / blob[2:]).unlink()
@@ -51,7 +48,7 @@ async def test_a_missing_object_is_refused(
 
 
 async def test_references_with_odd_names(
-    ours: Repositories, theirs: WorkTree, good: str, dot_git: Path
+    ours: Ours, theirs: WorkTree, good: str, dot_git: Path
 ) -> None:
     for name in ("--upload-pack=x", "-d", good[:10], "a b", "x.lock", "\x1b[2J", "..", "@{"):
         if name != "..":
@@ -59,18 +56,18 @@ async def test_references_with_odd_names(
     (dot_git / "packed-refs").write_text(f"{'z' * 40} refs/heads/../../x\n\0\n")
     (dot_git / "HEAD").write_text("ref: refs/heads/a\n")
     (dot_git / "refs/heads/a").write_text("ref: refs/heads/a\n")
-    assert await ours.fetch("alice", good[:10]) == good
+    assert await ours.fetch(good[:10]) == good
 
 
 async def test_nothing_but_the_commit_comes_along(
-    ours: Repositories, theirs: WorkTree, good: str, tmp_path: Path
+    ours: Ours, theirs: WorkTree, good: str, tmp_path: Path
 ) -> None:
     theirs.git("checkout", "-q", "--orphan", "other")
     other = theirs.commit({"rubbish": "x"})
-    await ours.fetch("alice", good)
-    assert await ours.resolve("alice", other) is None
-    assert await ours.tags("alice") == {}
-    assert await ours.resolve("alice", "main") is None
+    await ours.fetch(good)
+    assert await ours.resolve(other) is None
+    assert await ours.references() == ""
+    assert await ours.resolve("main") is None
 
 
 @pytest.mark.parametrize(
@@ -88,7 +85,7 @@ async def test_nothing_but_the_commit_comes_along(
 )
 @pytest.mark.parametrize("packed", [False, True])
 async def test_trees_that_trick_who_unpacks_them(
-    ours: Repositories,
+    ours: Ours,
     dot_git: Path,
     mode: str,
     name: str,
@@ -108,31 +105,14 @@ async def test_trees_that_trick_who_unpacks_them(
     assert complaint in await refused(ours, found)
 
 
-async def test_attributes_do_not_hide_a_change(
-    ours: Repositories, theirs: WorkTree, tmp_path: Path
-) -> None:
-    hidden = {".gitattributes": "* -diff -text\n", "x/.gitattributes": "* -diff\n"}
-    one = theirs.commit({"agent.toml": "a = 1\n", "x/y": "1\n", **hidden})
-    two = theirs.commit({"agent.toml": "a = 2\n", "x/y": "2\n"})
-    assert "Binary files" in theirs.git("diff", one, two)
-    await ours.fetch("alice", two)
-    await ours.move_main("alice", two)
-    assert "-a = 1\n+a = 2\n" in (shown := await ours.diff("alice", one, two))
-    assert "-1\n+2\n" in shown
-    # Later versions of git can read them from the commit; some did so unasked.
-    ended = await run(tmp_path / "applied/alice", f"--attr-source={two}", "diff", one, two)
-    usage = 129
-    assert ended.status == usage or "-a = 1\n+a = 2\n" in ended.output.decode()
-
-
 def theirs_content(theirs: WorkTree, name: str) -> bytes:
     return (theirs.git("cat-file", "commit", name) + "\n").encode()
 
 
 async def test_a_refused_pack_leaves_nothing_behind(
-    ours: Repositories, theirs: WorkTree, dot_git: Path, tmp_path: Path
+    ours: Ours, theirs: WorkTree, dot_git: Path, tmp_path: Path
 ) -> None:
     write_pack(dot_git, [b"rubbish"], 1)
     with pytest.raises(HiveError, match=r"The pack pack-[0-9a-f]+\.pack in .* is not valid"):
-        await ours.fetch("alice", name_of("blob", b""))
+        await ours.fetch(name_of("blob", b""))
     assert not list((tmp_path / "applied/alice/objects/pack").glob("*"))

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals.git import object_copy
-from services.approvals.git.repositories import Repositories
-from services.approvals.tests.worktree import WorkTree, refused
+from services.quarantine import object_copy
+from services.quarantine.tests.ours import Ours, refused
+from services.quarantine.tests.worktree import WorkTree
 from wire.errors import InvalidArgument
 
 
@@ -44,16 +44,14 @@ class TestNothingIsRun:
         assert trap.exists()
         trap.unlink()
 
-    async def test_fsmonitor(
-        self, ours: Repositories, theirs: WorkTree, good: str, trap: Path
-    ) -> None:
+    async def test_fsmonitor(self, ours: Ours, theirs: WorkTree, good: str, trap: Path) -> None:
         theirs.git("config", "core.fsmonitor", f"touch {trap}")
         self.naively(theirs, trap, "status")
-        assert await ours.fetch("alice", good) == good
-        await ours.diff("alice", None, good)
+        assert await ours.fetch(good) == good
+        await ours.show(good)
 
     async def test_hooks(
-        self, ours: Repositories, theirs: WorkTree, good: str, trap: Path, dot_git: Path
+        self, ours: Ours, theirs: WorkTree, good: str, trap: Path, dot_git: Path
     ) -> None:
         names = "pre-commit post-checkout reference-transaction post-index-change pre-auto-gc"
         for name in (*names.split(), "update", "post-update", "pre-receive", "proc-receive"):
@@ -62,10 +60,10 @@ class TestNothingIsRun:
             hook.write_text(f"#!/bin/sh\ntouch {trap}\n")
             hook.chmod(0o755)
         self.naively(theirs, trap, "checkout", "-q", "-b", "other")
-        assert await ours.fetch("alice", good) == good
+        assert await ours.fetch(good) == good
 
     async def test_programs_that_its_configuration_names(
-        self, ours: Repositories, theirs: WorkTree, good: str, trap: Path
+        self, ours: Ours, theirs: WorkTree, good: str, trap: Path
     ) -> None:
         for key in (
             "uploadpack.packObjectsHook",
@@ -86,31 +84,21 @@ class TestNothingIsRun:
         theirs.git("config", "diff.external", f"touch {trap}; true")
         (theirs.path / "agent.toml").write_text("a = 3\n")
         self.naively(theirs, trap, "diff")
-        assert await ours.fetch("alice", good) == good
-        assert "+a = 1\n" in await ours.diff("alice", None, good)
+        assert await ours.fetch(good) == good
+        assert "+a = 1\n" in await ours.show(good)
 
     async def test_configuration_that_includes_more(
-        self, ours: Repositories, theirs: WorkTree, good: str, trap: Path, tmp_path: Path
+        self, ours: Ours, theirs: WorkTree, good: str, trap: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "more").write_text(f"[core]\n\tfsmonitor = touch {trap}\n")
         theirs.git("config", "include.path", str(tmp_path / "more"))
         theirs.git("config", "core.worktree", str(tmp_path))
         self.naively(theirs, trap, "status")
-        assert await ours.fetch("alice", good) == good
-
-    async def test_attributes_that_name_programs(
-        self, ours: Repositories, theirs: WorkTree, trap: Path
-    ) -> None:
-        theirs.git("config", "diff.evil.textconv", f"touch {trap}; cat")
-        found = theirs.commit({"agent.toml": "a = 1\n", ".gitattributes": "* diff=evil filter=x\n"})
-        self.naively(theirs, trap, "show", found)
-        await ours.fetch("alice", found)
-        await ours.move_main("alice", found)
-        assert "+a = 1\n" in await ours.diff("alice", None, found)
+        assert await ours.fetch(good) == good
 
     async def test_the_environment_of_approvals_is_not_read(
         self,
-        ours: Repositories,
+        ours: Ours,
         theirs: WorkTree,
         good: str,
         trap: Path,
@@ -123,30 +111,30 @@ class TestNothingIsRun:
         monkeypatch.setenv("GIT_DIR", str(theirs.path / ".git"))
         monkeypatch.setenv("GIT_EXTERNAL_DIFF", f"touch {trap}; true")
         monkeypatch.setenv("GIT_TRACE", str(trap))
-        assert await ours.fetch("alice", good) == good
-        assert "+a = 1\n" in await ours.diff("alice", None, good)
+        assert await ours.fetch(good) == good
+        assert "+a = 1\n" in await ours.show(good)
 
     @pytest.mark.parametrize(
         "name",
         ["--upload-pack=touch", "HEAD", "-1234567", "abcdefg", "a" * 41, "ABCDEF1", "", "\n"],
     )
-    async def test_a_commit_that_is_no_commit(self, ours: Repositories, name: str) -> None:
+    async def test_a_commit_that_is_no_commit(self, ours: Ours, name: str) -> None:
         assert "is not a valid commit: use 7 to 40 digits" in await refused(ours, name)
 
 
 class TestNothingLeadsElsewhere:
     async def test_alternates(
-        self, ours: Repositories, theirs: WorkTree, good: str, secret: WorkTree, dot_git: Path
+        self, ours: Ours, theirs: WorkTree, good: str, secret: WorkTree, dot_git: Path
     ) -> None:
         hidden = secret.commit({"agent.toml": "password\n"})
         (dot_git / "objects/info/alternates").write_text(f"{secret.path}/.git/objects\n")
         assert theirs.git("cat-file", "-t", hidden) == "commit"  # git follows it
         assert "There is no commit" in await refused(ours, hidden)
-        assert await ours.fetch("alice", good) == good
+        assert await ours.fetch(good) == good
 
     @pytest.mark.parametrize("what", ["", ".git", ".git/objects", ".git/objects/pack"])
     async def test_links_to_directories(
-        self, ours: Repositories, theirs: WorkTree, secret: WorkTree, good: str, what: str
+        self, ours: Ours, theirs: WorkTree, secret: WorkTree, good: str, what: str
     ) -> None:
         hidden = secret.commit({"agent.toml": "password\n"})
         secret.git("gc", "-q")
@@ -157,7 +145,7 @@ class TestNothingLeadsElsewhere:
         assert "not a valid git repository" in await refused(ours, hidden)
 
     async def test_links_to_single_objects(
-        self, ours: Repositories, secret: WorkTree, good: str, dot_git: Path
+        self, ours: Ours, secret: WorkTree, good: str, dot_git: Path
     ) -> None:
         hidden = secret.commit({"agent.toml": "password\n"})
         folder = dot_git / "objects" / hidden[:2]
@@ -172,7 +160,7 @@ class TestNothingLeadsElsewhere:
             assert "not a valid git repository" in await refused(ours, hidden)
 
     async def test_a_file_in_the_place_of_the_directory(
-        self, ours: Repositories, theirs: WorkTree, secret: WorkTree, good: str, dot_git: Path
+        self, ours: Ours, theirs: WorkTree, secret: WorkTree, good: str, dot_git: Path
     ) -> None:
         hidden = secret.commit({"agent.toml": "password\n"})
         theirs.point_to(secret)
@@ -180,16 +168,14 @@ class TestNothingLeadsElsewhere:
         assert "not a valid git repository" in await refused(ours, hidden)
 
     async def test_the_directory_of_another_repository(
-        self, ours: Repositories, theirs: WorkTree, secret: WorkTree, good: str, dot_git: Path
+        self, ours: Ours, theirs: WorkTree, secret: WorkTree, good: str, dot_git: Path
     ) -> None:
         hidden = secret.commit({"agent.toml": "password\n"})
         (dot_git / "commondir").write_text(f"{secret.path}/.git\n")
         assert theirs.git("cat-file", "-t", hidden) == "commit"
         assert "There is no commit" in await refused(ours, hidden)
 
-    async def test_special_files_are_not_opened(
-        self, ours: Repositories, good: str, dot_git: Path
-    ) -> None:
+    async def test_special_files_are_not_opened(self, ours: Ours, good: str, dot_git: Path) -> None:
         """Opening a pipe waits for a writer, for ever."""
         folder = dot_git / "objects/ab"
         folder.mkdir(exist_ok=True)
@@ -201,20 +187,18 @@ class TestNothingLeadsElsewhere:
         if os.geteuid() == 0:
             os.mknod(folder / ("4" * 38), 0o600 | 0o020000, os.makedev(1, 5))  # endless zeros
         os.mkfifo(dot_git / f"objects/pack/pack-{'5' * 40}.idx")
-        assert await ours.fetch("alice", good) == good
+        assert await ours.fetch(good) == good
         os.mkfifo(dot_git / f"objects/pack/pack-{'6' * 40}.pack")
         assert "is repacking the repository" in await refused(ours, good[:8])
 
     async def test_pipes_in_the_place_of_directories(
-        self, ours: Repositories, good: str, dot_git: Path
+        self, ours: Ours, good: str, dot_git: Path
     ) -> None:
         (dot_git / "objects").rename(dot_git / "away")
         os.mkfifo(dot_git / "objects")
         assert "not a valid git repository" in await refused(ours, good)
 
-    async def test_a_file_that_somebody_holds(
-        self, ours: Repositories, good: str, dot_git: Path
-    ) -> None:
+    async def test_a_file_that_somebody_holds(self, ours: Ours, good: str, dot_git: Path) -> None:
         """Opening a leased file waits until the lease is broken, 45 seconds."""
         name = dot_git / "objects" / good[:2] / good[2:]
         name.chmod(0o644)

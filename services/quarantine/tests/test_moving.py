@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals.git import object_copy
-from services.approvals.git.repositories import Repositories
-from services.approvals.tests.worktree import WorkTree
+from services.quarantine import object_copy
+from services.quarantine.tests.ours import Ours
+from services.quarantine.tests.worktree import WorkTree
 from wire.errors import HiveError, InvalidArgument
 
 _SWAP = """
@@ -34,19 +34,6 @@ while True:
 """
 
 
-@pytest.fixture
-async def ours(tmp_path: Path) -> Repositories:
-    made = Repositories(tmp_path, scratch=tmp_path)
-    await made.prepare()
-    await made.create("alice")
-    return made
-
-
-@pytest.fixture
-def theirs(tmp_path: Path, ours: Repositories) -> WorkTree:
-    return WorkTree(tmp_path / "proposed/alice")
-
-
 @contextlib.contextmanager
 def meanwhile(program: str, *arguments: str) -> Iterator[None]:
     command = [sys.executable, "-c", program, *arguments]
@@ -60,19 +47,19 @@ def meanwhile(program: str, *arguments: str) -> Iterator[None]:
             process.kill()
 
 
-async def test_its_owner_packs_it_without_end(ours: Repositories, theirs: WorkTree) -> None:
+async def test_its_owner_packs_it_without_end(ours: Ours, theirs: WorkTree) -> None:
     for number in range(8):
         last = theirs.commit({"agent.toml": f"a = {number}\n"})
     change = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-mx"]
     wanted = theirs.git("rev-list", "HEAD").split()
     with meanwhile(_REPACK, str(theirs.path), *change):
         for commit in reversed(wanted):
-            assert await ours.fetch("alice", commit) == commit
-    assert await ours.read("alice", last, "agent.toml") == "a = 7\n"
+            assert await ours.fetch(commit) == commit
+    assert await ours.read(last, "agent.toml") == "a = 7\n"
 
 
 async def test_single_objects_that_are_gone_when_they_are_opened(
-    ours: Repositories, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
+    ours: Ours, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = theirs.commit({"agent.toml": "a = 1\n"})
     folders = [theirs.path / f".git/objects/{number:02x}" for number in range(256)]
@@ -95,12 +82,12 @@ async def test_single_objects_that_are_gone_when_they_are_opened(
             yield name
 
     monkeypatch.setattr(object_copy.ObjectCopy, "entries", vanishing)
-    assert await ours.fetch("alice", commit) == commit
+    assert await ours.fetch(commit) == commit
     assert len(gone) == 2
 
 
 async def test_a_pack_that_is_gone_when_it_is_opened(
-    ours: Repositories, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
+    ours: Ours, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = theirs.commit({"agent.toml": "a = 1\n"})
     theirs.git("repack", "-adq")
@@ -114,17 +101,17 @@ async def test_a_pack_that_is_gone_when_it_is_opened(
         return reading(self, folder, name)
 
     monkeypatch.setattr(object_copy.ObjectCopy, "read", vanishing)
-    assert await ours.fetch("alice", commit) == commit
+    assert await ours.fetch(commit) == commit
     assert len(gone) == 2
     other = theirs.commit({"agent.toml": "a = 2\n"})
     monkeypatch.setattr(object_copy.ObjectCopy, "read", lambda *_: None)
     with pytest.raises(InvalidArgument, match="is repacking the repository"):
-        await ours.fetch("alice", other)
+        await ours.fetch(other)
 
 
 @pytest.mark.parametrize("what", ["", ".git", ".git/objects"])
 async def test_somebody_swaps_it_for_a_link(
-    ours: Repositories, theirs: WorkTree, tmp_path: Path, what: str
+    ours: Ours, theirs: WorkTree, tmp_path: Path, what: str
 ) -> None:
     secret = WorkTree(tmp_path / "secret")
     hidden = secret.commit({"agent.toml": "password\n"})
@@ -132,11 +119,11 @@ async def test_somebody_swaps_it_for_a_link(
     with meanwhile(_SWAP, str(theirs.path / what).rstrip("/"), str(secret.path / what)):
         for _ in range(10):
             with pytest.raises(HiveError):
-                await ours.fetch("alice", hidden)
+                await ours.fetch(hidden)
 
 
 async def test_a_file_that_grows_while_it_is_read(
-    ours: Repositories, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
+    ours: Ours, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the bytes that the file had when it was examined are read."""
     commit = theirs.commit({"agent.toml": "a = 1\n"})
@@ -155,5 +142,5 @@ async def test_a_file_that_grows_while_it_is_read(
         return status
 
     monkeypatch.setattr(os, "fstat", growing)
-    assert await ours.fetch("alice", commit) == commit
+    assert await ours.fetch(commit) == commit
     assert grown

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals.git.runner import GitFailed, git, resolve, run
+from services.quarantine.runner import GitFailed, git, resolve, run
 from wire.errors import Timeout
 
 

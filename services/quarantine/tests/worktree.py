@@ -6,11 +6,6 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
-from services.approvals.git.repositories import Repositories
-from wire.errors import InvalidArgument, LimitExceeded, NotFound
-
 _ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "HOME": "/nonexistent",
@@ -72,11 +67,3 @@ class WorkTree:
 
     def remove(self) -> None:
         shutil.rmtree(self.path)
-
-
-async def refused(ours: Repositories, name: str) -> str:
-    """Return the refusal; fetch twice, as nothing of the first attempt may stay."""
-    for _ in range(2):
-        with pytest.raises((InvalidArgument, NotFound, LimitExceeded)) as caught:
-            await ours.fetch("alice", name)
-    return str(caught.value)
