@@ -30,12 +30,14 @@ from pydantic_core import PydanticCustomError
 from services.configerrors import sentence
 from services.configvalues import (
     UNSHOWN,
+    AccountName,
     AgentName,
     BudgetTokens,
     CollectorUrl,
     CredentialName,
     Dollars,
     EgressRules,
+    ForgeUrl,
     HeaderName,
     ModelName,
     Network,
@@ -618,6 +620,44 @@ class AssistantConfig(Section):
     addresses of the loopback."""
 
 
+class ForgeAgent(Section):
+    """The account of one agent in the forge. An agent without such a section has none."""
+
+    account: AccountName | None = None
+    """The name of the account; by default that of the agent."""
+
+
+class ForgeConfig(Section):
+    """The forge (Forgejo or Gitea) in which agents have accounts."""
+
+    url: ForgeUrl | None = None
+    """The address of the forge, as this host reaches it. Agents with an account reach it as
+    http://forge.hive.internal, where the gateway adds the token of the account."""
+    agents: dict[AgentName, ForgeAgent] = Field(default_factory=dict)
+    """A section `[forge.agents.NAME]` for each agent that has an account in the forge."""
+    messages_per_hour: int = Field(default=60, ge=1, le=10_000)
+    """The events of the forge of which one agent is told in an hour."""
+
+    @model_validator(mode="after")
+    def _one_account_each(self) -> Self:
+        taken: dict[str, str] = {}
+        for name in self.agents:
+            other = taken.setdefault(self.account(name).lower(), name)
+            if other != name:
+                raise PydanticCustomError(
+                    UNSHOWN,
+                    "{name} and {other} have the same account in the forge. Give each agent an "
+                    "account of its own",
+                    {"name": name, "other": other},
+                )
+        return self
+
+    def account(self, name: str) -> str:
+        """Return the account of the agent `name`; empty for none."""
+        agent = self.agents.get(name)
+        return "" if agent is None else agent.account or name
+
+
 class Config(Section):
     """The whole file."""
 
@@ -632,6 +672,7 @@ class Config(Section):
     ledger: LedgerConfig = LedgerConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     assistant: AssistantConfig = AssistantConfig()
+    forge: ForgeConfig = ForgeConfig()
     operator: OperatorConfig = OperatorConfig()
 
     @classmethod

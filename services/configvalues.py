@@ -47,6 +47,16 @@ def _proxy(value: str) -> str:
     return value
 
 
+_ACCOUNT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,39}")
+
+
+def _account(value: str) -> str:
+    """Return `value` if it may be the name of an account in a forge."""
+    if not _ACCOUNT.fullmatch(value):
+        raise ValueError("it must be the name of an account in the forge, such as alice")
+    return value
+
+
 _HEADER: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _OWN_HEADERS: Final = frozenset(
     {
@@ -245,6 +255,19 @@ UpstreamUrl = Annotated[
     AfterValidator(lambda url: url.rstrip("/")),
 ]
 """The address of a Messages API, without /v1 and a password."""
+
+ForgeUrl = Annotated[
+    str,
+    _bare_url(
+        "https://forge.example.org, without a user, a password and a query. Store a token with "
+        "`hivectl credentials set --forge NAME`"
+    ),
+    AfterValidator(lambda url: url.rstrip("/")),
+]
+"""The address of a forge, without a password."""
+
+AccountName = Annotated[str, AfterValidator(_account)]
+"""The name of an account in a forge."""
 
 NetworkMode = Literal["gateway", "host", "none"]
 """The network of a container."""

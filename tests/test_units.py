@@ -28,6 +28,7 @@ def test_every_unit_is_found() -> None:
         "hive-build@.service",
         "hive-canfilter.service",
         "hive-dashboard.service",
+        "hive-forge.service",
         "hive-ledger.service",
         "hive-lifecycle.service",
         "hive-notify.service",

@@ -33,6 +33,7 @@ _SERVICES: Final = frozenset(
         "approvals",
         "dashboard",
         "assistant",
+        "forge",
         "ledger",
         "notify",
         "telemetry",

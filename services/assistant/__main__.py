@@ -12,16 +12,17 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from services import credentials, unit
 from services.assistant import web
 from services.assistant.clients import Hive
-from services.assistant.listener import inherited_socket
 from services.assistant.rights import Tokens
 from services.assistant.server import make_server
 from services.config import AssistantConfig, Config
+from services.loopback import inherited_socket
 from wire.bus import Bus
 
 IDLE_SECONDS: Final = 300.0
 """The time without a request after which the service ends; the next request starts it again."""
 SHUTDOWN_SECONDS: Final = 5
 """The time that running requests have at the end."""
+UNIT: Final = "hive-assistant.socket"
 
 
 class _Server(uvicorn.Server):
@@ -102,7 +103,8 @@ async def build(bus: Bus, config: Config) -> unit.Service:
         ConfigError: systemd passed no socket that can be served, or a file that is not a token's.
     """
     tokens = Tokens.load(credentials.directory())
-    return AssistantService(bus, inherited_socket(), tokens, config.assistant)
+    listener = inherited_socket(UNIT, "tokens would cross the network unencrypted")
+    return AssistantService(bus, listener, tokens, config.assistant)
 
 
 if __name__ == "__main__":

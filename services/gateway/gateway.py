@@ -16,11 +16,11 @@ from services.gateway.egress.decision import Decision, Names
 from services.gateway.egress.report import EgressReports
 from services.gateway.egress.resolve import Resolver
 from services.gateway.ledger import Ledger
-from services.gateway.listener import Listener
 from services.gateway.proxy import target
 from services.gateway.proxy.server import ProxyServer
 from services.gateway.settings import SettingsFile
 from services.gateway.settlements import Settlements
+from services.listener import Listener
 
 EXIT_SECONDS: Final = 120.0
 """Seconds without a connection after which the gateway ends; the next connection starts it."""

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from services.gateway.ledger import Ledger
-from services.gateway.seldom import Seldom
+from services.seldom import Seldom
 from services.tasks import Tasks
 from wire.errors import AccessDenied, HiveError, InvalidArgument, NotFound
 from wire.records.ledger import Settlement

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,6 @@ from mcp.client.streamable_http import streamable_http_client
 
 from services.assistant import web
 from services.assistant.__main__ import AssistantService
-from services.assistant.listener import require_loopback
 from services.assistant.rights import Tokens
 from services.assistant.tests.fakes import BASE, COMMIT, FakeHive
 from services.config import AssistantConfig
@@ -74,9 +73,7 @@ def folder(tmp_path: Path) -> Path:
 async def serve(bus: Bus, folder: Path, idle: float) -> tuple[AssistantService, str]:
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    service = AssistantService(
-        bus, require_loopback(listener), Tokens.load(folder), AssistantConfig(), idle
-    )
+    service = AssistantService(bus, listener, Tokens.load(folder), AssistantConfig(), idle)
     return service, url
 
 
@@ -259,12 +256,6 @@ async def test_a_revoked_or_damaged_token(folder: Path) -> None:
     (folder / "assistant_bad").write_text('{"sha256": "x", "rights": ["everything"]}')
     with pytest.raises(ConfigError, match="hivectl assistant revoke bad"):
         Tokens.load(folder)
-
-
-@pytest.mark.parametrize("make", [lambda: socket.create_server(("0.0.0.0", 0)), socket.socket])
-def test_other_hosts_do_not_reach_it(make: Callable[[], socket.socket]) -> None:
-    with make() as listener, pytest.raises(ConfigError, match="does not listen on"):
-        require_loopback(listener)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from typing import Final
 from services.gateway.api.body import Asked
 from services.gateway.api.errors import NO_RETRY, ApiError
 from services.gateway.ledger import Ledger
-from services.gateway.seldom import Seldom
 from services.gateway.settlements import Settlements
+from services.seldom import Seldom
 from services.tasks import Tasks
 from wire.errors import (
     BudgetExhausted,

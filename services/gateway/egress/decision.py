@@ -16,8 +16,8 @@ from services.gateway.egress.addresses import is_public
 from services.gateway.egress.resolve import LookupFailedError
 from services.gateway.egress.routes import leads_away
 from services.gateway.ledger import Ledger
-from services.gateway.seldom import Seldom
 from services.gateway.settings import Network, Settings
+from services.seldom import Seldom
 from wire.errors import Conflict, HiveError, LimitExceeded
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from services.gateway.proxy.forward import Forward
 from services.gateway.proxy.head import Ended, HeadError, Request, read_request
 from services.gateway.proxy.relay import Limits, Streams, put
 from services.gateway.proxy.tunnel import Tunnel
-from services.gateway.seldom import Seldom
+from services.seldom import Seldom
 from wire.records.ledger import EgressOutcome
 
 log = logging.getLogger(__name__)

@@ -18,6 +18,8 @@ SERVICES: Final = (
     "hive-assistant.socket",
     "hive-canfilter.service",
     "hive-dashboard.socket",
+    "hive-forge.service",
+    "hive-forge.socket",
     "hive-lifecycle.socket",
     "hive-notify.service",
     "hive-sweep.service",

@@ -1,8 +1,8 @@
 """A listening socket from systemd: accepts connections up to a limit, and counts them.
 
 asyncio's own server may drop a connection that it accepted just before it is closed. This one
-accepts and counts in one step, so that a gateway that ends because it is idle loses none: after
-`stop` the kernel queues new connections, and systemd starts the next gateway for them.
+accepts and counts in one step, so that a service that ends because it is idle loses none: after
+`stop` the kernel queues new connections, and systemd starts the next service for them.
 """
 
 import asyncio
