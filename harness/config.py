@@ -37,6 +37,8 @@ class Config:
     """The network of the container: `gateway`, `host` or `none`."""
     port: int = 0
     """The port of the agent's page; 0 when no port was left."""
+    forge: str = ""
+    """The agent's account in the forge; empty for none."""
     session_idle: float = 600.0
     turn_timeout: float = 1800.0
     environment: dict[str, str] = field(default_factory=dict)
@@ -183,6 +185,8 @@ _WANTED: Final = {
     "model": "a string or null",
     "api": "a string",
     "network": "a string",
+    "port": "a port, or 0",
+    "forge": "a string",
     "session_idle": "a number of seconds above 0",
     "turn_timeout": "a number of seconds above 0",
     "environment": "an object of strings",
@@ -221,6 +225,8 @@ def _fits(key: str, value: Json) -> bool:
             return isinstance(value, list) and all(isinstance(v, str) for v in value)
         case "an object":
             return isinstance(value, dict)
+        case "a port, or 0":
+            return type(value) is int and 0 <= value <= 65535
         case wanted if value is None:
             return wanted.endswith(" or null")
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0

@@ -204,6 +204,17 @@ def _bare_url(remedy: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _forge(value: str) -> str:
+    """Return the address of a forge without a slash at its end, if its host can be looked up."""
+    try:
+        egress.parse_host(urlsplit(value).hostname or "")
+    except ValueError:
+        raise ValueError(
+            "its host must be a name such as forge.example.org, or an address"
+        ) from None
+    return value.rstrip("/")
+
+
 Network = Annotated[str, AfterValidator(_network)]
 """An address, a network with its prefix length, or one of systemd's words for networks."""
 
@@ -262,7 +273,7 @@ ForgeUrl = Annotated[
         "https://forge.example.org, without a user, a password and a query. Store a token with "
         "`hivectl credentials set --forge NAME`"
     ),
-    AfterValidator(lambda url: url.rstrip("/")),
+    AfterValidator(_forge),
 ]
 """The address of a forge, without a password."""
 

@@ -1,6 +1,7 @@
 """The parts that need no Claude Code."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import re
@@ -91,8 +92,11 @@ def test_the_system_prompt_names_the_agent(manager: bool, tmp_path: Path) -> Non
     assert "{operator}" not in prompt
     assert "{page}" not in prompt
     assert "Port" not in prompt
+    assert "forge" not in prompt
     paged = config.Config("zoe", manager=manager, port=8123)
     assert "\n- Port 8123 is yours: " in system_prompt(paged, tmp_path)
+    forge = config.Config("zoe", manager=manager, forge="zoe-bot")
+    assert "\n- You have the account `zoe-bot` in a forge" in system_prompt(forge, tmp_path)
     assert "they/them" in prompt
     own = config.Config("zoe", manager=manager, prompt="You like {name}s.")
     assert system_prompt(own, tmp_path) == f"{prompt}\nYou like {{name}}s."
@@ -171,6 +175,8 @@ def test_a_backoff_doubles_up_to_its_limit_and_starts_over() -> None:
         ),
         ('{"name": "a", "mcp_servers": {"b": 1}}', "'mcp_servers' must be an object of objects"),
         ('{"name": "a", "allowed_tools": "Task"}', "'allowed_tools' must be a list of strings"),
+        ('{"name": "a", "port": true}', "'port' must be a port, or 0, not True"),
+        ('{"name": "a", "port": 65536}', "'port' must be a port, or 0"),
         ('{"name": "a", "prompt": null}', "'prompt' must be a string, not None"),
     ],
 )
@@ -182,6 +188,15 @@ def test_a_bad_configuration(tmp_path: Path, text: str | None, words: str) -> No
         config.load(path)
     assert words in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_each_value_of_the_host_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "harness.json"
+    path.write_text('{"name": "a", "port": 8123, "forge": "a-bot"}')
+    assert config.load(path) == config.Config("a", port=8123, forge="a-bot")
+    # mcp_allowed comes with the servers of /etc/hyperhive/extra-mcp.json.
+    expected = {one.name for one in dataclasses.fields(config.Config)} - {"mcp_allowed"}
+    assert set(config._WANTED) == expected
 
 
 def test_an_unknown_key_is_for_a_newer_harness(tmp_path: Path) -> None:

@@ -1,15 +1,14 @@
 """The composition root of hive-gateway@NAME.service: `python -m services.gateway NAME`."""
 
-import os
 import socket
 import sys
-from pathlib import Path
 from typing import Final
 
 from systemd.daemon import listen_fds_with_names
 
 from services import unit
 from services.config import Config
+from services.credentials import directory
 from services.gateway import credentials
 from services.gateway.clients import BusLedger
 from services.gateway.gateway import Gateway
@@ -52,8 +51,8 @@ def main() -> None:
 
     async def build(bus: Bus) -> unit.Service:
         config = Config.load().gateway
-        folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        credential = credentials.load(Path(folder) if folder else None, name)
+        folder = directory()
+        credential = credentials.load(folder, name)
         ledger = BusLedger(bus)
         gateway = Gateway(
             name,
@@ -63,6 +62,7 @@ def main() -> None:
             api=socket.socket(fileno=inherited[API]),
             proxy=socket.socket(fileno=inherited[PROXY]),
             directory=DIRECTORY,
+            forge_token=credentials.load_forge(folder),
         )
         return GatewayService(gateway, ledger)
 

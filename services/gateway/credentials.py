@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from services.errors import ConfigError
 from wire.credentials import GATEWAY_DIRECTORY
+from wire.forge import TOKEN_DIRECTORY
 
 Auth = Literal["auto", "key", "bearer"]
 """The header of a credential: `key` is x-api-key, `bearer` is Authorization."""
@@ -27,6 +28,7 @@ _IDS: Final = (
 )
 """The systemd credentials of the unit, the one that is used first at the front, and whether each is
 the agent's own."""
+_FORGE_IDS: Final = ("forge.cred", "forge")
 _MISSING: Final = "-"
 """The value that the unit gives to a credential whose file does not exist."""
 
@@ -69,6 +71,19 @@ def own(agent: str, secret: str) -> Credential:
     return Credential(f"agent:{agent}", secret)
 
 
+def load_forge(folder: Path | None) -> str:
+    """Return the token of the agent's account in the forge; empty for none.
+
+    Args:
+        folder: the directory of the unit's credentials; None outside of systemd.
+
+    Raises:
+        ConfigError: it cannot be a token.
+    """
+    secrets = (_read(folder / id) for id in _FORGE_IDS) if folder is not None else ()
+    return next((secret for secret in secrets if secret), "")
+
+
 def load(folder: Path | None, agent: str) -> Credential | None:
     """Return the credential of `agent`, or that of all agents, or None.
 
@@ -102,7 +117,8 @@ def _read(path: Path) -> str:
 
 
 def _invalid(id: str) -> ConfigError:
+    folder = TOKEN_DIRECTORY if id in _FORGE_IDS else GATEWAY_DIRECTORY
     return ConfigError(
-        f"The credential {id} in {GATEWAY_DIRECTORY} is not valid: it must be one line of "
+        f"The credential {id} in {folder} is not valid: it must be one line of "
         "printable ASCII characters without spaces. Store it again with `hivectl credentials set`."
     )

@@ -15,6 +15,7 @@ from services.gateway.credentials import Credential
 from services.gateway.egress.decision import Decision, Names
 from services.gateway.egress.report import EgressReports
 from services.gateway.egress.resolve import Resolver
+from services.gateway.forge.connection import ForgeAccess
 from services.gateway.ledger import Ledger
 from services.gateway.proxy import target
 from services.gateway.proxy.server import ProxyServer
@@ -43,6 +44,7 @@ class Gateway:
         api: socket.socket,
         proxy: socket.socket,
         directory: Path,
+        forge_token: str = "",
         names: Names | None = None,
         exit_seconds: float = EXIT_SECONDS,
     ) -> None:
@@ -56,6 +58,7 @@ class Gateway:
             api: the listening socket of the Messages API.
             proxy: the listening socket of the proxy.
             directory: contains the settings of the agent.
+            forge_token: the token of the agent's account in the forge; empty for none.
             names: resolves names; the host's resolver by default.
             exit_seconds: see EXIT_SECONDS.
         """
@@ -77,9 +80,13 @@ class Gateway:
             config.max_body,
         )
         self._server = ApiServer(self._handler)
-        decision = Decision(agent, lambda: self._settings.current, ledger, names or self._resolver)
+        resolver = names or self._resolver
         self._proxies = ProxyServer(
-            decision, self._reports, config.idle_timeout, config.max_transfer
+            Decision(agent, lambda: self._settings.current, ledger, resolver),
+            ForgeAccess(agent, lambda: self._settings.current, forge_token, resolver),
+            self._reports,
+            config.idle_timeout,
+            config.max_transfer,
         )
         most = config.max_connections
         self._api = Listener(

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from services.egress import Rule, parse_list
 from services.gateway.credentials import Auth
+from services.gateway.forge import site
+from services.gateway.forge.site import Site
 from services.inotify import DirectoryWatch
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ class Settings:
     own_upstream: bool = False
     """Whether the upstream is for this agent alone: the credential for all agents does not go
     there."""
+    forge: Site | None = None
+    """The forge in which the agent has an account."""
 
 
 def parse(text: str) -> Settings:
@@ -71,7 +75,19 @@ def parse(text: str) -> Settings:
         _auth(values.get("auth", "auto")),
         scripted,
         own,
+        _forge(values.get("forge")),
     )
+
+
+def _forge(value: object) -> Site | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError("forge is not an object")
+    url, account = value.get("url"), value.get("account")
+    if not isinstance(url, str) or not isinstance(account, str) or not account:
+        raise ValueError("forge has no url and account")
+    return site.parse(url, account)
 
 
 def _auth(value: object) -> Auth:

@@ -47,6 +47,40 @@ def test_the_operator_has_a_name_on_one_line(tmp_path: Path) -> None:
             Config.load(path)
 
 
+def test_an_agent_has_an_account_in_the_forge_if_the_operator_says_so(tmp_path: Path) -> None:
+    text = "[forge]\nurl = 'https://forge.example/x/'\n[forge.agents.alice]\n"
+    forge = load(tmp_path, f"{text}[forge.agents.bob]\naccount = 'Bob.Bot'\n").forge
+    assert forge.url == "https://forge.example/x"
+    assert [forge.account(name) for name in ("alice", "bob", "carol")] == ["alice", "Bob.Bot", ""]
+    assert load(tmp_path, "").forge.account("alice") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "url = 'https://me:secret@forge.example'",
+            "forge.url is not valid: it must be a URL such",
+        ),
+        (
+            "url = 'http://127.1'",
+            "its host must be a name such as forge.example.org, or an address",
+        ),
+        ("agents.alice.account = '../x'", "it must be the name of an account in the forge"),
+        (
+            "agents.bob.account = 'Alice'\nagents.alice = {}",
+            "forge is not valid: alice and bob have the same account in the forge",
+        ),
+        ("messages_per_hour = 0", "forge.messages_per_hour = 0 is not valid"),
+    ],
+)
+def test_a_forge_that_cannot_work_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, f"[forge]\n{text}")
+    assert sentence in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
 def test_a_missing_file_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HYPERHIVE_CONFIG", raising=False)
     monkeypatch.setattr("services.config.PATH", tmp_path / "none.toml")

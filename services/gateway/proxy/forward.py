@@ -1,8 +1,9 @@
-"""Plain HTTP: one request to one server, written anew, so that no other one hides in it."""
+"""HTTP: one request to one server, written anew, so that no other one hides in it."""
 
 import asyncio
 import contextlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ from services.gateway.egress.decision import Target
 from services.gateway.proxy.head import (
     MAX_FIELDS,
     Answer,
+    Fields,
     HeadError,
     Request,
     read_answer,
@@ -53,29 +55,62 @@ class Body:
             await copy_exactly(source, target, self.length, count)
 
 
+Headers = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """The parts of a request that the server gets in place of the client's, and of its answer."""
+
+    host: str
+    """The header Host."""
+    path: str
+    headers: Headers
+    """The headers, without those of this hop and of the body."""
+    answered: Callable[[Fields], Headers]
+    """Returns the headers of an answer that the client gets, without those of the body."""
+
+
+def rewritten(request: Request, target: Target, path: str) -> Rewritten:
+    """Return a request to a server on the network, whose own headers pass."""
+    return Rewritten(
+        # Not the client's: it may name another server at the same address.
+        place(target.host, target.port).removesuffix(":80"),
+        path,
+        request.fields.forwarded("host", "content-length", "expect"),
+        lambda fields: fields.forwarded("content-length"),
+    )
+
+
 class Forward:
-    """One request of plain HTTP."""
+    """One request of HTTP."""
 
     def __init__(
         self,
         client: Streams,
         request: Request,
-        target: Target,
-        path: str,
+        outgoing: Rewritten,
         sent: Count,
         received: Count,
         *,
         last: bool = False,
     ) -> None:
-        """Prepare to send the request; `last`: the client may send no other one after it.
+        """Prepare to send a request.
+
+        Args:
+            client: the connection of the client.
+            request: its request.
+            outgoing: what the server gets in place of it.
+            sent: counts bytes to the server.
+            received: counts bytes to the client.
+            last: whether the client may send no other one after it.
 
         Raises:
             HeadError: the framing of its body is not valid.
         """
         self._client = client
         self._request = request
-        self._target = target
-        self._path = path
+        self._outgoing = outgoing
         self._sent = sent
         self._received = received
         self._last = last
@@ -110,15 +145,13 @@ class Forward:
                 await upload
 
     def _head(self) -> bytes:
-        request, target = self._request, self._target
-        fields = request.fields.forwarded("host", "content-length", "expect")
+        request, outgoing = self._request, self._outgoing
         has_body = request.fields.chunked or request.fields.length is not None
         return render(
-            f"{request.method} {self._path} HTTP/1.{request.minor}",
+            f"{request.method} {outgoing.path} HTTP/1.{request.minor}",
             [
-                # Not the client's: it may name another server at the same address.
-                ("Host", place(target.host, target.port).removesuffix(":80")),
-                *fields,
+                ("Host", outgoing.host),
+                *outgoing.headers,
                 *(self._body.header if has_body else []),
                 ("Connection", "close"),
             ],
@@ -139,7 +172,7 @@ class Forward:
         head = render(
             f"HTTP/1.1 {answer.status} {answer.reason}",
             [
-                *answer.fields.forwarded("content-length"),
+                *self._outgoing.answered(answer.fields),
                 *self._shown_framing(answer, body),
                 ("Connection", "keep-alive" if kept else "close"),
             ],

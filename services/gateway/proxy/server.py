@@ -6,15 +6,17 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from services.egress import Address
 from services.gateway.egress.decision import Decision, Refused, Target, Unreachable
 from services.gateway.egress.report import EgressReports
+from services.gateway.forge.connection import TARGET as FORGE
+from services.gateway.forge.connection import ForgeAccess
 from services.gateway.proxy import target as targets
 from services.gateway.proxy.clienthello import HANDSHAKE
 from services.gateway.proxy.connect import connect, streams
-from services.gateway.proxy.forward import Forward
+from services.gateway.proxy.forward import Forward, Rewritten, rewritten
 from services.gateway.proxy.head import Ended, HeadError, Request, read_request
 from services.gateway.proxy.relay import Limits, Streams, put
 from services.gateway.proxy.tunnel import Tunnel
@@ -59,18 +61,23 @@ class Way:
 
     server: Streams
     target: Target
-    address: Address
-    once: bool
-    """See Permission."""
+    is_allowed: Callable[[], bool]
+    """Returns whether the settings still allow it."""
 
 
 class ProxyServer:
     """The proxy of one agent."""
 
     def __init__(
-        self, decision: Decision, reports: EgressReports, idle_timeout: float, max_transfer: int
+        self,
+        decision: Decision,
+        forge: ForgeAccess,
+        reports: EgressReports,
+        idle_timeout: float,
+        max_transfer: int,
     ) -> None:
         self._decision = decision
+        self._forge = forge
         self._reports = reports
         self._idle_timeout = idle_timeout
         self._max_transfer = max_transfer
@@ -143,7 +150,7 @@ class ProxyServer:
                 begun = b""
                 if target.port == targets.HTTP and isinstance(target.host, str):
                     begun = await client.reader.read(1)
-                if begun and begun[0] != HANDSHAKE:
+                if begun and (begun[0] != HANDSHAKE or target == FORGE):
                     await self._inner(client, way, begun, passage)
                 else:
                     await tunnel.run(begun)
@@ -163,9 +170,8 @@ class ProxyServer:
         async with asyncio.timeout(HEAD_SECONDS):
             request = await read_request(client.reader, begun)
         path = targets.of_inner(request, way.target)
-        forward = Forward(
-            client, request, way.target, path, passage.sent, passage.received, last=True
-        )
+        outgoing = self._rewritten(request, way.target, path)
+        forward = Forward(client, request, outgoing, passage.sent, passage.received, last=True)
         await _exchange(forward, way)
 
     async def _forward(self, client: Streams, request: Request, target: Target, path: str) -> bool:
@@ -181,7 +187,8 @@ class ProxyServer:
         limits = Limits(self._idle_timeout, self._max_transfer, end)
         passage = Passage(limits)
         try:
-            forward = Forward(client, request, target, path, passage.sent, passage.received)
+            outgoing = self._rewritten(request, target, path)
+            forward = Forward(client, request, outgoing, passage.sent, passage.received)
             way = await self._connect(target)
             with self._followed(way, end):
                 return await _exchange(forward, way)
@@ -197,10 +204,27 @@ class ProxyServer:
         Raises:
             Refused, Unreachable: it is not, or it fails.
         """
-        permission = await self._decision.permission(target)
-        address, server = await connect(permission.addresses, target)
+        is_allowed: Callable[[], bool]
+        if target.host == FORGE.host:
+            site = self._forge.site(target)
+            server = await self._forge.connect(site)
+            is_allowed = partial(self._forge.still_allows, site)
+        else:
+            permission = await self._decision.permission(target)
+            address, server = await connect(permission.addresses, target)
+            is_allowed = partial(self._decision.still_allows, target, address, once=permission.once)
         self._reports.add(target, EgressOutcome.ALLOWED)
-        return Way(server, target, address, permission.once)
+        return Way(server, target, is_allowed)
+
+    def _rewritten(self, request: Request, target: Target, path: str) -> Rewritten:
+        """Return a request as the server gets it.
+
+        Raises:
+            HeadError, Refused: the forge does not get it.
+        """
+        if target.host != FORGE.host:
+            return rewritten(request, target, path)
+        return self._forge.rewritten(request, path, self._forge.site(target))
 
     @contextmanager
     def _followed(self, way: Way, end: Callable[[], None]) -> Iterator[None]:
@@ -213,7 +237,7 @@ class ProxyServer:
             del self._open[way]
 
     def _look(self, way: Way, end: Callable[[], None]) -> None:
-        if not self._decision.still_allows(way.target, way.address, once=way.once):
+        if not way.is_allowed():
             end()
 
     def _passed(self, target: Target, passage: Passage) -> None:

@@ -90,6 +90,7 @@ async def stage(
     *,
     exit_seconds: float = 60.0,
     config: GatewayConfig | None = None,
+    forge_token: str = "",
     **settings: Any,
 ) -> AsyncIterator[Stage]:
     """Run a gateway, and close it afterwards."""
@@ -105,6 +106,7 @@ async def stage(
         api=listening(folder / "api.sock"),
         proxy=listening(folder / "proxy.sock"),
         directory=directory,
+        forge_token=forge_token,
         names=names,
         exit_seconds=exit_seconds,
     )

@@ -35,6 +35,13 @@ class Api(StrEnum):
     """None: the agent needs a login."""
 
 
+class ForgeFile(TypedDict):
+    """The forge in which an agent has an account."""
+
+    url: str
+    account: str
+
+
 class GatewayFile(TypedDict):
     """The content of NAME.json, which the gateway of NAME reads."""
 
@@ -44,6 +51,7 @@ class GatewayFile(TypedDict):
     auth: str
     scripted: bool
     own_upstream: bool
+    forge: ForgeFile | None
 
 
 class EffectiveConfig:
@@ -138,7 +146,16 @@ class EffectiveConfig:
             "auth": config.auth_of(name),
             "scripted": scripted,
             "own_upstream": not scripted and config.has_own_upstream(name),
+            "forge": self._forge(spec),
         }
+
+    def _forge(self, spec: Spec) -> ForgeFile | None:
+        """Return the forge that an agent reaches; None without the proxy, or an account."""
+        config = self._config.forge
+        account = config.account(spec.name)
+        if config.url is None or not account or spec.network is not NetworkMode.GATEWAY:
+            return None
+        return {"url": config.url, "account": account}
 
     def api(self, spec: Spec) -> Api:
         """Return the model that the gateway of an agent leads to."""
@@ -216,5 +233,6 @@ class EffectiveConfig:
             "operator_name": self._config.operator.name,
             "operator_pronouns": self._config.operator.pronouns,
             **({"telemetry": True} if self._config.telemetry.endpoint else {}),
+            **({"forge": forge["account"]} if (forge := self._forge(spec)) else {}),
             **self._builds.configuration(spec).for_harness(),
         }

@@ -18,6 +18,8 @@ from services.config import (
     AgentSettings,
     BudgetLimits,
     Config,
+    ForgeAgent,
+    ForgeConfig,
     GatewayAgent,
     GatewayConfig,
     HarnessConfig,
@@ -163,6 +165,7 @@ async def test_the_gateway_is_told_all_rules_together(host: Host) -> None:
         "auth": "auto",
         "scripted": False,
         "own_upstream": False,
+        "forge": None,
     }
     status = (host.layout.gateway / "alice.json").stat()
     assert (status.st_mode & 0o777, status.st_uid, status.st_gid) == (0o640, 0, GATEWAYS)
@@ -179,6 +182,26 @@ async def test_the_gateway_is_told_all_rules_together(host: Host) -> None:
     assert gateway(host)["own_upstream"]
     await other.destroy(spec, purge=False)
     assert not (host.layout.gateway / "alice.json").exists()
+
+
+async def test_only_an_agent_with_an_account_and_the_proxy_reaches_the_forge(host: Host) -> None:
+    forge = ForgeConfig.model_validate(
+        {"url": "https://forge.example/x/", "agents": {"alice": {"account": "Alice_B"}}}
+    )
+    made = backend(host, forge=forge)
+    harness = host.layout.data / ETC / "hyperhive/harness.json"
+    await made.configure(OWN)
+    assert gateway(host)["forge"] == {"url": "https://forge.example/x", "account": "Alice_B"}
+    assert json.loads(harness.read_text())["forge"] == "Alice_B"
+    for config, spec in (
+        (forge, replace(OWN, network=NetworkMode.HOST)),
+        (forge, replace(OWN, network=NetworkMode.NONE)),
+        (ForgeConfig(agents=forge.agents), OWN),
+        (ForgeConfig(url=forge.url, agents={"bob": ForgeAgent()}), OWN),
+    ):
+        await backend(host, forge=config).configure(spec)
+        assert gateway(host)["forge"] is None
+        assert "forge" not in json.loads(harness.read_text())
 
 
 async def test_the_key_for_all_is_not_one_for_an_upstream_of_ones_own(host: Host) -> None:
