@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def credentials() -> None:
-    """Store the API keys and tokens that the gateway uses.
+    """Store the API keys and tokens that the gateways use.
 
     No container ever holds one: the gateway of an agent puts it into the requests that leave. The
     gateway uses the credential of the agent, or else the one of all agents. Only root can run
@@ -28,30 +28,35 @@ def credentials() -> None:
 
 
 _name = click.argument("name", required=False, shell_complete=complete_agents)
+_forge = click.option(
+    "--forge", is_flag=True, help="The token of the agent's account in the forge is meant."
+)
 
 
 @credentials.command("set")
 @_name
+@_forge
 @click.option("--plain", is_flag=True, help="Do not encrypt: store it readable, for root alone.")
 @json_option
-def set_credential(name: str | None, plain: bool, as_json: bool) -> None:
+def set_credential(name: str | None, forge: bool, plain: bool, as_json: bool) -> None:
     """Store the credential of the agent NAME, or that of all agents.
 
     You type the secret at the prompt, or pass it on standard input; it is never an argument, which
     every user of the host could read. It is an API key, or a token that `claude setup-token`
-    prints. systemd-creds encrypts it for this host, if the host has that program.
+    prints. With --forge it is the token of the account that NAME has in the forge. systemd-creds
+    encrypts it for this host, if the host has that program.
 
     The gateways that hold the former credential are stopped; the next request uses the new one.
     """
     from hivectl.host import credentials as files
 
-    place = _place(name)
+    place = _place(name, forge)
     secret = files.read_secret(place.words)
     program = None if plain else files.encrypter()
     file = files.store(place, secret, program)
     output = Output(as_json=as_json)
     output.show(
-        {"agent": name, "file": str(file), "encrypted": program is not None},
+        {"agent": name, "forge": forge, "file": str(file), "encrypted": program is not None},
         [f"{place.words} is stored in {file}{'' if program else ', unencrypted'}"],
     )
     _apply(name, output)
@@ -73,7 +78,7 @@ def list_credentials(as_json: bool) -> None:
     bad = {one.file for one in stored if not files.can_decrypt(one, program)}
     rows: list[Row] = [
         [
-            literal(one.agent or "all agents"),
+            _owner(one),
             "yes" if one.encrypted else "no",
             local_time(one.changed),
             literal(f"{one.file}{_remark(one, one.file in bad)}"),
@@ -86,6 +91,7 @@ def list_credentials(as_json: bool) -> None:
         [
             {
                 "agent": one.agent,
+                "forge": _is_of_forge(one),
                 "encrypted": one.encrypted,
                 "changed": iso_time(one.changed),
                 "file": str(one.file),
@@ -98,6 +104,17 @@ def list_credentials(as_json: bool) -> None:
     )
 
 
+def _owner(stored: "Stored") -> str:
+    name = literal(stored.agent or "all agents")
+    return f"{name} (forge)" if _is_of_forge(stored) else name
+
+
+def _is_of_forge(stored: "Stored") -> bool:
+    from hivectl.host.credentials import Purpose
+
+    return stored.purpose is Purpose.FORGE
+
+
 def _remark(stored: "Stored", bad: bool) -> str:
     if bad:
         return " (this host cannot decrypt it, so its gateways do not start: store it again)"
@@ -106,18 +123,21 @@ def _remark(stored: "Stored", bad: bool) -> str:
 
 @credentials.command("remove")
 @_name
+@_forge
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
-def remove_credential(name: str | None, yes: bool, as_json: bool) -> None:
+def remove_credential(name: str | None, forge: bool, yes: bool, as_json: bool) -> None:
     """Delete the credential of the agent NAME, or that of all agents."""
     from hivectl.host import credentials as files
 
-    place = _place(name)
+    place = _place(name, forge)
     if not yes and place.files:
         confirm(f"Delete {place.words}?", "credentials remove")
     gone = [str(file) for file in files.remove(place)]
     output = Output(as_json=as_json)
-    output.show({"agent": name, "removed": gone}, [f"deleted {file}" for file in gone])
+    output.show(
+        {"agent": name, "forge": forge, "removed": gone}, [f"deleted {file}" for file in gone]
+    )
     _apply(name, output)
 
 
@@ -132,20 +152,27 @@ def _apply(name: str | None, output: Output) -> None:
         )
 
 
-def _place(name: str | None) -> "Place":
+def _place(name: str | None, forge: bool) -> "Place":
     from wire.names import check_agent_name
 
     _need_root()
     if name is not None:
         check_agent_name(name)
-    return _places().of(name)
+    if not forge:
+        return _places().of(name)
+    if name is None:
+        raise CommandError(
+            Exit.USAGE, "Each agent has a token of its own in the forge: name the agent."
+        )
+    return _places().of_forge(name)
 
 
 def _places() -> "Places":
     from hivectl.host.credentials import Places
     from wire.credentials import GATEWAY_DIRECTORY, KEY_FILE
+    from wire.forge import TOKEN_DIRECTORY
 
-    return Places(Path(GATEWAY_DIRECTORY), Path(KEY_FILE))
+    return Places(Path(GATEWAY_DIRECTORY), Path(KEY_FILE), Path(TOKEN_DIRECTORY))
 
 
 def _need_root() -> None:

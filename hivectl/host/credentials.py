@@ -10,6 +10,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,9 +25,21 @@ ENCRYPT_SECONDS: Final = 60.0
 _ENCRYPTED: Final = ".cred"
 
 
-class Place(NamedTuple):
-    """The files of one credential: for all agents, or for one."""
+class Purpose(StrEnum):
+    """The purpose of a credential, by the name of the systemd credential of a gateway."""
 
+    ALL = "default"
+    """The model, for all agents."""
+    AGENT = "own"
+    """The model, for one agent."""
+    FORGE = "forge"
+    """The account of one agent in the forge."""
+
+
+class Place(NamedTuple):
+    """The files of one credential."""
+
+    purpose: Purpose
     agent: str | None
     plain: Path
     encrypted: Path
@@ -42,12 +55,15 @@ class Place(NamedTuple):
     @property
     def words(self) -> str:
         """The name of the credential, for a sentence."""
+        if self.purpose is Purpose.FORGE:
+            return f"the token of {self.agent} in the forge"
         return f"the credential of {self.agent}" if self.agent else "the credential of all agents"
 
 
 class Stored(NamedTuple):
     """A credential that is stored."""
 
+    purpose: Purpose
     agent: str | None
     file: Path
     encrypted: bool
@@ -60,29 +76,40 @@ class Stored(NamedTuple):
 class Places:
     """Where the credentials lie."""
 
-    def __init__(self, directory: Path, old: Path) -> None:
-        """Use `directory`; `old` is the file of an earlier version."""
+    def __init__(self, directory: Path, old: Path, forge: Path) -> None:
+        """Remember the directories.
+
+        Args:
+            directory: contains the credentials for the model.
+            old: the file of an earlier version.
+            forge: contains the tokens of the forge.
+        """
         self._directory = directory
         self._old = old
+        self._forge = forge
 
     def of(self, agent: str | None) -> Place:
         """Return the place of the credential of `agent`, or of all agents."""
         if agent is None:
             plain = self._directory / "default"
-            return Place(None, plain, plain.with_name(f"default{_ENCRYPTED}"), self._old)
-        plain = self._directory / "agents" / agent
-        return Place(agent, plain, plain.with_name(f"{agent}{_ENCRYPTED}"))
+            encrypted = plain.with_name(f"default{_ENCRYPTED}")
+            return Place(Purpose.ALL, None, plain, encrypted, self._old)
+        return _of_agent(Purpose.AGENT, self._directory, agent)
+
+    def of_forge(self, agent: str) -> Place:
+        """Return the place of the token of `agent` in the forge."""
+        return _of_agent(Purpose.FORGE, self._forge, agent)
 
     def stored(self) -> list[Stored]:
         """Return the credentials that are stored: that of all agents first."""
-        agents = self._directory / "agents"
-        names: set[str] = set()
-        if agents.is_dir():
-            # The names of agents have no dots, but our temporary files do.
-            names = {file.name.removesuffix(_ENCRYPTED) for file in agents.iterdir()}
-        places = [self.of(None), *(self.of(name) for name in sorted(names) if "." not in name)]
+        places = [
+            self.of(None),
+            *(self.of(name) for name in _agents(self._directory)),
+            *(self.of_forge(name) for name in _agents(self._forge)),
+        ]
         return [
             Stored(
+                place.purpose,
                 place.agent,
                 file,
                 file == place.encrypted,
@@ -92,6 +119,20 @@ class Places:
             for place in places
             for at, file in enumerate(place.files)
         ]
+
+
+def _of_agent(purpose: Purpose, folder: Path, agent: str) -> Place:
+    plain = folder / "agents" / agent
+    return Place(purpose, agent, plain, plain.with_name(f"{agent}{_ENCRYPTED}"))
+
+
+def _agents(folder: Path) -> list[str]:
+    """Return the agents with a credential in `folder`."""
+    agents = folder / "agents"
+    files = agents.iterdir() if agents.is_dir() else ()
+    # The names of agents have no dots, but our temporary files do.
+    names = {file.name.removesuffix(_ENCRYPTED) for file in files}
+    return sorted(name for name in names if "." not in name)
 
 
 def read_secret(what: str) -> str:
@@ -138,7 +179,7 @@ def store(place: Place, secret: str, program: str | None) -> Path:
     file = place.encrypted if program else place.plain
     data = secret.encode()
     if program:
-        data = _encrypted(program, _credential_name(place.agent), data)
+        data = _encrypted(program, f"{place.purpose}{_ENCRYPTED}", data)
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(file, data)
@@ -185,7 +226,7 @@ def can_decrypt(stored: Stored, program: str | None) -> bool:
         return True
     if program is None:
         return False
-    name = _credential_name(stored.agent)
+    name = f"{stored.purpose}{_ENCRYPTED}"
     try:
         done = subprocess.run(
             [program, "decrypt", f"--name={name}", str(stored.file), "-"],
@@ -196,11 +237,6 @@ def can_decrypt(stored: Stored, program: str | None) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
-
-
-def _credential_name(agent: str | None) -> str:
-    """Return the name by which the unit of the gateway knows an encrypted credential."""
-    return f"{'own' if agent else 'default'}{_ENCRYPTED}"
 
 
 def stop_gateways(agent: str | None) -> bool:

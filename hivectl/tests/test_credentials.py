@@ -35,7 +35,7 @@ def script(tmp_path: Path) -> Script:
 
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "etc/gateway", tmp_path / "etc/old_key")
+    return Places(tmp_path / "etc/gateway", tmp_path / "etc/old_key", tmp_path / "etc/forge")
 
 
 @pytest.mark.parametrize("agent", [None, "alice"])
@@ -131,7 +131,8 @@ def test_a_credential_of_another_machine_is_found(
 @pytest.fixture
 def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     """Have hivectl, in this process, use directories of its own, as root and without systemd."""
-    places = Places(tmp_path / "etc/gateway", tmp_path / "etc/old_key")
+    places = Places(tmp_path / "etc/gateway", tmp_path / "etc/old_key", tmp_path / "etc/forge")
+    monkeypatch.setattr("wire.forge.TOKEN_DIRECTORY", str(tmp_path / "etc/forge"))
     monkeypatch.setattr("wire.credentials.GATEWAY_DIRECTORY", str(tmp_path / "etc/gateway"))
     monkeypatch.setattr("wire.credentials.KEY_FILE", str(tmp_path / "etc/old_key"))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -178,6 +179,32 @@ def test_the_commands_store_list_and_remove(
         "stop --no-block hive-gateway@alice.service",
         "stop --no-block hive-gateway@alice.service",
     ]
+
+
+def test_the_token_of_the_forge_is_another_one(
+    etc: Places,
+    tmp_path: Path,
+    script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for more in ([], ["--forge"]):
+        _type(monkeypatch, f"{SECRET}{len(more)}\n".encode())
+        assert run(["credentials", "set", "alice", *more]) == Exit.OK
+    assert (tmp_path / "etc/gateway/agents/alice").read_text() == f"{SECRET}0"
+    assert (tmp_path / "etc/forge/agents/alice").read_text() == f"{SECRET}1"
+    assert "the token of alice in the forge is stored in " in capsys.readouterr().out
+    assert run(["credentials", "list"]) == Exit.OK
+    assert "alice (forge)" in capsys.readouterr().out
+    assert run(["credentials", "list", "--json"]) == Exit.OK
+    assert capsys.readouterr().out.count('"forge": true') == 1
+    assert run(["credentials", "remove", "alice", "--forge", "--yes"]) == Exit.OK
+    assert [one.purpose for one in etc.stored()] == [credentials.Purpose.AGENT]
+    assert run(["credentials", "set", "--forge"]) == Exit.USAGE
+    assert "name the agent" in capsys.readouterr().err
+    program = script(f'echo "$@" > {tmp_path}/said; echo sealed')
+    credentials.store(etc.of_forge("alice"), SECRET, str(program))
+    assert (tmp_path / "said").read_text() == "encrypt --name=forge.cred - -\n"
 
 
 @pytest.mark.parametrize(
