@@ -119,6 +119,7 @@
         "broker"
         "dashboard"
         "forge"
+        "forge-events"
         "gateway"
         "ledger"
         "lifecycle"

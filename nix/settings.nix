@@ -193,6 +193,16 @@ rec {
     allowed_hosts = setting (types.listOf types.str) "The host names, without a port, under which a proxy reaches the endpoint, in addition to the addresses of the loopback.";
   };
 
+  forgeAgent = {
+    account = setting types.str "The name of the account; by default that of the agent.";
+  };
+
+  forgeConfig = {
+    url = setting types.str "The address of the forge, as this host reaches it. Agents with an account reach it as http://forge.hive.internal, where the gateway adds the token of the account.";
+    agents = sections forgeAgent "A section `[forge.agents.NAME]` for each agent that has an account in the forge.";
+    messages_per_hour = setting (types.ints.between 1 10000) "The events of the forge of which one agent is told in an hour. Default: `60`.";
+  };
+
   operatorConfig = {
     name = setting types.str "The name by which agents call the operator.";
     pronouns = setting types.str "The operator's pronouns, such as she/her; without them agents write they/them.";
@@ -210,6 +220,7 @@ rec {
     ledger = section ledgerConfig "The record of turns, requests and their costs, and the budgets.";
     telemetry = section telemetryConfig "The export of traces to an OpenTelemetry collector.";
     assistant = section assistantConfig "The MCP endpoint for assistants of the operator.";
+    forge = section forgeConfig "The forge (Forgejo or Gitea) in which agents have accounts.";
     operator = section operatorConfig "The operator, the person who runs the hive; agents are told.";
   };
 }

@@ -36,6 +36,8 @@ IMPOSSIBLE: Final = [
         "headerFiles needs settings.telemetry.endpoint",
     ),
     ("broker.enable = false;", "lifecycle needs the broker"),
+    ('forge.address = "0.0.0.0";', "texts of private repositories would cross the network"),
+    ('forge.tokenFiles.alice = "/run/keys/a";', "settings.forge.agents has no agent of this name"),
     ("gateway.enable = false;", "lifecycle needs the gateways"),
     ('backend = "nspawn";', "cannot work on NixOS"),
 ]

@@ -214,6 +214,11 @@ def test_options_reach_what_they_are_for(tmp_path: Path) -> None:
             operator = { name = "Ann"; pronouns = "she/her"; };
             manager.enable = false;
             credentials = { default = "/run/keys/a"; agents.bob = "/run/keys/bob.cred"; };
+            forge = {
+              port = 8083;
+              webhookSecretFile = "/run/keys/hook";
+              tokenFiles = { alice = "/run/keys/alice"; bob = "/run/keys/b.cred"; };
+            };
             dashboard = {
               address = "::";
               port = 8080;
@@ -230,6 +235,8 @@ def test_options_reach_what_they_are_for(tmp_path: Path) -> None:
                 { name = "phone"; type = "ntfy"; url = "https://ntfy.sh/x"; }
               ];
               telemetry.endpoint = "http://127.0.0.1:4318";
+              forge.url = "https://forge.example";
+              forge.agents = { alice = { }; bob.account = "b"; };
             };
         """),
     )
@@ -249,12 +256,17 @@ def test_options_reach_what_they_are_for(tmp_path: Path) -> None:
     # Links: a copy would keep an old key.
     rules = config["systemd"]["tmpfiles"]["rules"]
     assert sorted(rule for rule in rules if rule.startswith("L")) == [
+        "L+ /etc/hyperhive/credentials/forge/agents/alice - - - - /run/keys/alice",
+        "L+ /etc/hyperhive/credentials/forge/agents/bob.cred - - - - /run/keys/b.cred",
+        "L+ /etc/hyperhive/credentials/forge/webhook - - - - /run/keys/hook",
         "L+ /etc/hyperhive/credentials/gateway/agents/bob.cred - - - - /run/keys/bob.cred",
         "L+ /etc/hyperhive/credentials/gateway/default - - - - /run/keys/a",
     ]
     # The services accept the file, and it says what the options say.
     read = Config.model_validate(found["file"])
     assert (read.operator.name, read.operator.pronouns) == ("Ann", "she/her")
+    assert config["systemd"]["sockets"]["hive-forge"]["listenStreams"] == ["", "127.0.0.1:8083"]
+    assert [read.forge.account(name) for name in ("alice", "bob", "carl")] == ["alice", "b", ""]
     assert read.dashboard.behind_proxy
     assert not read.lifecycle.create_manager
     assert read.lifecycle.agents["alice"].resources.memory_max == 8 * 2**30
@@ -277,6 +289,7 @@ CHANGES = {
     "assistant": 'allowed_hosts = [ "hive.example.org" ];',
     "broker": "keep_days = 7;",
     "dashboard": "terminal = true;",
+    "forge": "messages_per_hour = 9;",
     "gateway": "idle_timeout = 60;",
     "harness": "session_idle = 900;",
     "ledger": "keep_days = 7;",

@@ -1,12 +1,20 @@
 """The forge: its module, and its two scripts with real git and a stand-in for Forgejo."""
 
+import json
 import os
+import re
+import shutil
 import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.config import Config
 from tests.nix import ROOT, evaluate, needs_nix
 
 SCRIPTS = ROOT / "nix/forge"
@@ -15,6 +23,7 @@ FORGEJO = """\
 #!/bin/sh
 # accounts are lines of a file; `taken` is a name that the forge refuses.
 state=$(dirname "$0")/state
+[ "$(id -un)" = nobody ] || exit 3
 case "$2 $3" in
 "user list") echo "ID Username Email"; awk '{ print NR, $1 }' "$state" ;;
 "user create")
@@ -28,6 +37,11 @@ case "$2 $3" in
 *) exit 2 ;;
 esac
 """
+SYSTEMCTL = """\
+#!/bin/sh
+echo "$*" >> "$(dirname "$0")/units"
+"""
+EVENTS = "http://127.0.0.7:7003/hooks/forge"
 
 
 def with_forge(settings: str = "") -> str:
@@ -49,8 +63,22 @@ def test_the_forge_is_forgejo_on_the_loopback_with_the_agents(tmp_path: Path) ->
     assert settings["service"]["DISABLE_REGISTRATION"]
     assert settings["service"]["REQUIRE_SIGNIN_VIEW"]
     assert not settings["service"]["ENABLE_REVERSE_PROXY_AUTHENTICATION"]
-    started = services["hive-forge-accounts"]["serviceConfig"]["ExecStart"]
-    assert started.endswith("accounts.sh 'alice'")
+    accounts = services["hive-forge-accounts"]
+    assert accounts["serviceConfig"]["ExecStart"].endswith("accounts.sh 'alice'")
+    assert "User" not in accounts["serviceConfig"], "systemd would read the files of Forgejo's user"
+    assert accounts["environment"]["events"] == EVENTS
+    # Users' own webhooks reach no other service of this host.
+    assert settings["webhook"]["ALLOWED_HOST_LIST"] == "127.0.0.7"
+    read = Config.model_validate(found["file"])
+    assert (read.forge.url, read.forge.account("alice")) == ("http://127.0.0.1:7002", "alice")
+    rules = found["config"]["systemd"]["tmpfiles"]["rules"]
+    tokens = "/var/lib/hive-forge/tokens"
+    assert {rule for rule in rules if "/credentials/forge/" in rule} == {
+        f"L+ /etc/hyperhive/credentials/forge/agents/alice - - - - {tokens}/alice",
+        f"L+ /etc/hyperhive/credentials/forge/webhook - - - - {tokens}/webhook",
+    }
+    sockets = found["config"]["systemd"]["sockets"]
+    assert sockets["hive-forge"]["listenStreams"] == ["", "127.0.0.7:7003"]
     watched = found["config"]["systemd"]["paths"]["hive-forge-mirror"]["pathConfig"]
     assert watched == {"PathChanged": "/var/lib/hyperhive/git/meta/.git/refs/heads"}
     assert [one["message"] for one in found["config"]["assertions"] if not one["assertion"]] == []
@@ -72,30 +100,96 @@ def test_a_forge_that_cannot_work_is_refused(settings: str, sentence: str, tmp_p
     assert sentence in message
 
 
+class Hooks(ThreadingHTTPServer):
+    """The webhooks of a stand-in for Forgejo, whose only user is hive."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), HooksHandler)
+        self.hooks: dict[int, Any] = {7: {"config": {"url": "http://example.org"}}}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def ours(self) -> list[Any]:
+        return [hook for hook in self.hooks.values() if hook["config"]["url"] == EVENTS]
+
+
+class HooksHandler(BaseHTTPRequestHandler):
+    server: Hooks
+
+    def _handle(self) -> None:
+        assert self.headers["Authorization"] == "token token-of-hive"
+        path, _, last = self.path.partition("/hooks/")
+        assert path in ("/api/v1/admin", "/api/v1/admin/hooks")
+        length = int(self.headers["Content-Length"] or 0)
+        match self.command:
+            case "POST":
+                self.server.hooks[len(self.server.hooks) + 10] = json.loads(self.rfile.read(length))
+            case "DELETE":
+                del self.server.hooks[int(last)]
+        shown = [{"id": id, **hook} for id, hook in self.server.hooks.items()]
+        body = json.dumps(shown).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_DELETE = _handle  # noqa: N815 - the names of the library
+
+    def log_message(self, *_words: Any) -> None:
+        """Say nothing."""
+
+
 @pytest.fixture
-def forgejo(tmp_path: Path) -> Path:
-    """A directory with a stand-in for the program of Forgejo, which has no account yet."""
-    program = tmp_path / "bin/forgejo"
-    program.parent.mkdir()
-    program.write_text(FORGEJO)
-    program.chmod(0o755)
-    (program.parent / "state").touch()
-    (tmp_path / "tokens").mkdir()
-    return tmp_path
+def hooks() -> Iterator[Hooks]:
+    with Hooks() as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        yield server
+        server.shutdown()
+        serving.join()
 
 
-def accounts(folder: Path, *names: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def forgejo() -> Iterator[Path]:
+    """A directory with a stand-in for the program of Forgejo, which has no account yet.
+
+    Another user runs the program, and cannot enter the directories of pytest.
+    """
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "bin").mkdir()
+        for program, text in (("forgejo", FORGEJO), ("systemctl", SYSTEMCTL)):
+            (folder / "bin" / program).write_text(text)
+            (folder / "bin" / program).chmod(0o755)
+        (folder / "bin/state").touch()
+        shutil.chown(folder / "bin/state", "nobody")
+        (folder / "tokens").mkdir(mode=0o700)
+        yield folder
+
+
+def accounts(folder: Path, hooks: Hooks, *names: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["/bin/sh", SCRIPTS / "accounts.sh", *names],
-        env={"PATH": f"{folder}/bin:{os.environ['PATH']}", "tokens": str(folder / "tokens")},
+        env={
+            "PATH": f"{folder}/bin:{os.environ['PATH']}",
+            "tokens": str(folder / "tokens"),
+            "forge": hooks.url,
+            "events": EVENTS,
+            "forge_user": "nobody",
+            "forge_group": "nogroup",
+        },
         capture_output=True,
         text=True,
     )
 
 
-def test_each_agent_gets_an_account_and_a_token_once(forgejo: Path) -> None:
+def test_each_agent_gets_an_account_and_a_token_once(forgejo: Path, hooks: Hooks) -> None:
     for _ in range(2):
-        done = accounts(forgejo, "alice", "bob")
+        done = accounts(forgejo, hooks, "alice", "bob")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     made = (forgejo / "bin/state").read_text().splitlines()
     assert [line.split()[0] for line in made] == ["hive", "alice", "bob"]
@@ -103,15 +197,48 @@ def test_each_agent_gets_an_account_and_a_token_once(forgejo: Path) -> None:
     for name in ("hive", "alice", "bob"):
         token = forgejo / "tokens" / name
         assert token.read_text() == f"token-of-{name}\n"
-        assert token.stat().st_mode & 0o777 == 0o600
+        status = token.stat()
+        assert (status.st_mode & 0o777, status.st_uid) == (0o600, os.getuid())
 
 
-def test_an_account_that_fails_keeps_no_other_from_its_token(forgejo: Path) -> None:
-    done = accounts(forgejo, "taken", "broken", "bob")
+def test_the_forge_sends_its_events_with_a_secret(forgejo: Path, hooks: Hooks) -> None:
+    for _ in range(2):
+        assert accounts(forgejo, hooks, "alice").returncode == 0
+    secret = (forgejo / "tokens/webhook").read_text()
+    assert re.fullmatch("[0-9a-f]{64}", secret)
+    [hook] = hooks.ours
+    assert hook["config"] == {
+        "url": EVENTS,
+        "content_type": "json",
+        "secret": secret,
+        "is_system_webhook": "true",
+    }
+    assert (hook["events"], hook["active"]) == (["issues", "pull_request"], True)
+    assert len(hooks.hooks) == 2, "other webhooks stay"
+    assert sorted(path.name for path in (forgejo / "tokens").iterdir()) == [
+        *("alice", "hive", "webhook")
+    ]
+    units = (forgejo / "bin/units").read_text().splitlines()
+    assert units.count("--no-block stop hive-gateway@alice.service") == 1
+    assert units.count("--no-block stop hive-forge.service") == 1
+    assert units.count("--no-block start hive-forge.socket") == 2
+    # A secret that is lost cannot be read from the forge: the webhook gets another one.
+    (forgejo / "tokens/webhook").unlink()
+    assert accounts(forgejo, hooks, "alice").returncode == 0
+    [hook] = hooks.ours
+    assert hook["config"]["secret"] == (forgejo / "tokens/webhook").read_text() != secret
+
+
+def test_an_account_that_fails_keeps_no_other_from_its_token(forgejo: Path, hooks: Hooks) -> None:
+    done = accounts(forgejo, hooks, "taken", "broken", "bob")
     assert done.returncode == 1
     assert "The account taken could not be created: name is reserved" in done.stderr
     assert "No token for the account broken could be made." in done.stderr
-    assert sorted(path.name for path in (forgejo / "tokens").iterdir()) == ["bob", "hive"]
+    assert sorted(path.name for path in (forgejo / "tokens").iterdir()) == [
+        "bob",
+        "hive",
+        "webhook",
+    ]
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -3,15 +3,9 @@
 let
   hive = config.services.hyperhive;
   cfg = hive.dashboard;
+  listening = import ../listening.nix { inherit lib; };
   triggers = import ../triggers.nix { inherit lib; };
 
-  isLoopback =
-    cfg.address == "localhost" || cfg.address == "::1" || lib.hasPrefix "127." cfg.address;
-  socketAddress =
-    if lib.hasInfix ":" cfg.address then
-      "[${cfg.address}]:${toString cfg.port}"
-    else
-      "${cfg.address}:${toString cfg.port}";
   set = value: value != null && value != [ ];
 in
 {
@@ -79,10 +73,11 @@ in
 
   config = lib.mkIf (hive.enable && cfg.enable) {
     assertions = [
-      {
-        assertion = isLoopback || cfg.behindProxy;
-        message = "services.hyperhive.dashboard.address = ${cfg.address} can be reached by other hosts, and the dashboard has no TLS. Set behindProxy and put a proxy in front of it, or listen on 127.0.0.1.";
-      }
+      (listening.onlyThroughProxy {
+        option = "services.hyperhive.dashboard";
+        what = "the dashboard";
+        inherit (cfg) address behindProxy;
+      })
       {
         assertion =
           !cfg.behindProxy
@@ -90,7 +85,7 @@ in
         message = "services.hyperhive.dashboard.behindProxy needs settings.dashboard.trusted_proxies and settings.dashboard.url: the addresses of the proxy, and the address that browsers open.";
       }
       {
-        assertion = !(cfg.openFirewall && isLoopback);
+        assertion = !(cfg.openFirewall && listening.isLoopback cfg.address);
         message = "services.hyperhive.dashboard.openFirewall has no effect while the dashboard listens on ${cfg.address}. Set dashboard.address, or leave openFirewall off.";
       }
     ];
@@ -111,7 +106,7 @@ in
       # The empty entry removes the address in the package's unit.
       listenStreams = [
         ""
-        socketAddress
+        (listening.socketAddress cfg.address cfg.port)
       ];
     };
     systemd.services.hive-dashboard = {

@@ -7,6 +7,7 @@
     ./assistant.nix
     ./broker.nix
     ./dashboard.nix
+    ./forge-events.nix
     ./gateway.nix
     ./ledger.nix
     ./lifecycle.nix

@@ -1,5 +1,5 @@
-# A forge beside the hive: Forgejo, with the history of the agents' configurations, and an account for
-# each agent. `services.hive-forge.enable = true` on a host with a hive is enough.
+# A forge beside the hive: Forgejo, with the history of the agents' configurations, an account for each
+# agent, and its events for the agents. `services.hive-forge.enable = true` on a host with a hive is enough.
 {
   config,
   lib,
@@ -12,32 +12,19 @@ let
   cfg = config.services.hive-forge;
   forgejo = config.services.forgejo;
 
-  isLoopback =
-    cfg.address == "localhost" || cfg.address == "::1" || lib.hasPrefix "127." cfg.address;
-  host = if lib.hasInfix ":" cfg.address then "[${cfg.address}]" else cfg.address;
-  listens = "http://${host}:${toString cfg.port}";
+  listening = import ../listening.nix { inherit lib; };
+  confined = import ../confined.nix;
 
-  confined = {
-    Type = "oneshot";
-    Slice = "hive-services.slice";
-    UMask = "0077";
-    CapabilityBoundingSet = "";
-    NoNewPrivileges = true;
-    ProtectSystem = "strict";
-    ProtectHome = true;
-    PrivateTmp = true;
-    PrivateDevices = true;
-    ProtectProc = "invisible";
-    ProtectKernelTunables = true;
-    ProtectControlGroups = true;
-    RestrictNamespaces = true;
-    RestrictSUIDSGID = true;
-    LockPersonality = true;
-    SystemCallArchitectures = "native";
-  };
+  isLoopback = listening.isLoopback cfg.address;
+  listens = "http://${listening.socketAddress cfg.address cfg.port}";
+  events = "http://${listening.socketAddress hive.forge.address hive.forge.port}/hooks/forge";
+  tokens = "/var/lib/hive-forge/tokens";
 in
 {
-  imports = [ ./hive.nix ];
+  imports = [
+    ./hive.nix
+    ./forge-events.nix
+  ];
 
   options.services.hive-forge = {
     enable = lib.mkEnableOption "a forge (Forgejo) for the hive";
@@ -95,7 +82,8 @@ in
     agents = lib.mkOption {
       description = ''
         Agents with an account in the forge. The host keeps the token of each in
-        {file}`/var/lib/hive-forge/tokens`; no container sees it.
+        {file}`/var/lib/hive-forge/tokens`, and the gateway adds it to the agent's requests; no container
+        sees it.
       '';
       type = lib.types.listOf lib.types.str;
       default = lib.attrNames hive.agents;
@@ -123,10 +111,11 @@ in
         assertion = hive.enable;
         message = "services.hive-forge needs services.hyperhive.enable: it has the accounts and the configurations of the hive's agents. For a forge alone, use services.forgejo.";
       }
-      {
-        assertion = isLoopback || cfg.behindProxy;
-        message = "services.hive-forge.address = ${cfg.address} can be reached by other hosts, and the forge has no TLS. Set behindProxy and put a proxy in front of it, or listen on 127.0.0.1.";
-      }
+      (listening.onlyThroughProxy {
+        option = "services.hive-forge";
+        what = "the forge";
+        inherit (cfg) address behindProxy;
+      })
       {
         assertion = cfg.userHeader == null || (cfg.behindProxy && cfg.trustedProxies != [ ]);
         message = "services.hive-forge.userHeader needs behindProxy and trustedProxies: otherwise everybody who reaches the forge could name any user.";
@@ -158,6 +147,8 @@ in
           ENABLE_PUSH_CREATE_USER = true;
           DEFAULT_PUSH_CREATE_PRIVATE = true;
         };
+        # Webhooks of users lead to nothing but the receiver of events, which has an address of its own.
+        webhook.ALLOWED_HOST_LIST = lib.mkDefault hive.forge.address;
         # Agents could have the host run programs.
         actions.ENABLED = lib.mkDefault false;
         security = lib.mkIf (cfg.userHeader != null) {
@@ -167,28 +158,50 @@ in
       };
     };
 
+    services.hyperhive = {
+      forge = {
+        address = lib.mkDefault "127.0.0.7";
+        webhookSecretFile = lib.mkDefault "${tokens}/webhook";
+        tokenFiles = lib.genAttrs cfg.agents (name: lib.mkDefault "${tokens}/${name}");
+      };
+      settings.forge = {
+        url = lib.mkDefault listens;
+        agents = lib.genAttrs cfg.agents (name: {
+          account = lib.mkDefault name;
+        });
+      };
+    };
+
     systemd.services.hive-forge-accounts = {
-      description = "Hyperhive: the accounts of agents in the forge";
+      description = "Hyperhive: the accounts of agents in the forge, and its webhook";
       wantedBy = [ "hive.target" ];
       requires = [ "forgejo.service" ];
       after = [ "forgejo.service" ];
       path = [
         cfg.package
+        config.systemd.package
+        pkgs.curl
         pkgs.gawk
         pkgs.gnugrep
+        pkgs.jq
+        pkgs.util-linux
       ];
       environment = {
         HOME = forgejo.stateDir;
         USER = forgejo.user;
         FORGEJO_WORK_DIR = forgejo.stateDir;
         FORGEJO_CUSTOM = forgejo.customDir;
-        tokens = "/var/lib/hive-forge/tokens";
+        inherit tokens events;
+        forge = listens;
+        forge_user = forgejo.user;
+        forge_group = forgejo.group;
       };
+      # Root, because systemd reads the tokens as root: who could replace one by a link would get any file
+      # of the host sent to the forge. The programs of Forgejo run as its user.
       serviceConfig = confined // {
         ExecStart = "${pkgs.runtimeShell} ${../forge/accounts.sh} ${lib.escapeShellArgs cfg.agents}";
         RemainAfterExit = true;
-        User = forgejo.user;
-        Group = forgejo.group;
+        CapabilityBoundingSet = "CAP_SETUID CAP_SETGID";
         StateDirectory = "hive-forge hive-forge/tokens";
         StateDirectoryMode = "0700";
         ReadWritePaths = [ forgejo.stateDir ];
@@ -209,7 +222,7 @@ in
         ExecStart = "${pkgs.runtimeShell} ${../forge/mirror.sh} /var/lib/hyperhive/git ${listens}";
         DynamicUser = true;
         SupplementaryGroups = [ "hive-git" ];
-        LoadCredential = [ "token:/var/lib/hive-forge/tokens/hive" ];
+        LoadCredential = [ "token:${tokens}/hive" ];
         ReadOnlyPaths = [ "/var/lib/hyperhive/git" ];
         RestrictAddressFamilies = "AF_UNIX AF_INET AF_INET6";
         IPAddressDeny = lib.mkIf isLoopback "any";

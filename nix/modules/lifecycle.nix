@@ -73,6 +73,7 @@ in
       restartTriggers = triggers.of hive.settings [
         "lifecycle"
         "nixos"
+        "forge"
         "gateway"
         "harness"
         "operator"
@@ -127,20 +128,11 @@ in
         "hive-approvals.service"
       ];
       path = [ hive.package ];
-      serviceConfig = {
-        Type = "oneshot";
+      # Root, because only operators create agents. It talks to the bus and does nothing else.
+      serviceConfig = import ../confined.nix // {
         RemainAfterExit = true;
-        Slice = "hive-services.slice";
-        # Root, because only operators create agents. It talks to the bus and does nothing else.
-        CapabilityBoundingSet = "";
-        NoNewPrivileges = true;
-        ProtectSystem = "strict";
-        ProtectHome = true;
-        PrivateTmp = true;
-        PrivateDevices = true;
         PrivateNetwork = true;
         RestrictAddressFamilies = "AF_UNIX";
-        SystemCallArchitectures = "native";
       };
       environment.AGENTS = lib.concatStringsSep " " declared;
       script = ''

@@ -1,4 +1,4 @@
-"""Which events are told, to whom, and why."""
+"""The events that are told: to whom, and why."""
 
 from typing import Any
 
