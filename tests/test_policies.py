@@ -111,3 +111,11 @@ def test_the_bus_starts_no_service() -> None:
         path for path in REPO.glob("services/**/*.service") if "D-BUS" in path.read_text()
     ] == []
     assert "system-services" not in (REPO / "pyproject.toml").read_text()
+
+
+def test_the_receiver_of_a_forges_events_may_send_messages_and_no_more() -> None:
+    found = [rule.attrib for path in POLICIES for rule in rules(path, "user", "hive-forge")]
+    broker = "org.hyperhive.Broker1"
+    assert found == [
+        {"send_destination": broker, "send_interface": broker, "send_member": "Send"},
+    ]
