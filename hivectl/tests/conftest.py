@@ -3,14 +3,14 @@
 import asyncio
 import json
 import os
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from hivectl.tests.fake_hive import FakeHive
+from hivectl.tests.prepared import Prepared, prepared
 from wire.agent_web.tests.fake_web import FakeWeb
 from wire.bus import Bus
 
@@ -32,6 +32,14 @@ class Ran(NamedTuple):
 Hivectl = Callable[..., Coroutine[Any, Any, Ran]]
 
 
+# With these, output is the same on each machine; and no warning of Python is overlooked.
+FIXED = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONWARNINGS": "error"}
+
+
+def _inherited() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k in ("PATH", "HOME")}
+
+
 @pytest.fixture
 async def hive(connect: Callable[[], Awaitable[Bus]]) -> FakeHive:
     hive = FakeHive(await connect())
@@ -41,13 +49,7 @@ async def hive(connect: Callable[[], Awaitable[Bus]]) -> FakeHive:
 
 @pytest.fixture
 def environment(bus_address: str) -> dict[str, str]:
-    keep = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME")}
-    return keep | {
-        "DBUS_SYSTEM_BUS_ADDRESS": bus_address,
-        "LC_ALL": "C.UTF-8",
-        "TZ": "UTC",
-        "PYTHONWARNINGS": "error",
-    }
+    return _inherited() | FIXED | {"DBUS_SYSTEM_BUS_ADDRESS": bus_address}
 
 
 def module_of(environment: dict[str, str]) -> str:
@@ -63,28 +65,21 @@ async def web(tmp_path: Path, environment: dict[str, str]) -> AsyncIterator[Fake
         yield web
 
 
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Prepared]:
+    with prepared(_inherited() | FIXED) as processes:
+        yield processes
+
+
 @pytest.fixture
-def hivectl(environment: dict[str, str]) -> Hivectl:
+def hivectl(environment: dict[str, str], processes: Prepared) -> Hivectl:
     async def run(*arguments: str, stdin: bytes = b"", **extra: str) -> Ran:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            module_of(environment),
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment | extra,
-        )
-        try:
-            async with asyncio.timeout(TIME_LIMIT):
-                out, err = await process.communicate(stdin)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert process.returncode is not None
+        assert not extra.keys() & FIXED.keys()
+        async with asyncio.timeout(TIME_LIMIT):
+            code, out, err = await processes.run(
+                module_of(environment), arguments, stdin, environment | extra
+            )
         assert "Traceback" not in err.decode()
-        return Ran(process.returncode, out.decode(), err.decode())
+        return Ran(code, out.decode(), err.decode())
 
     return run
