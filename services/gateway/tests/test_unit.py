@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway.credentials import load
+from services.gateway.credentials import load, load_forge
 from services.gateway.gateway import DRAIN_SECONDS, SETTLE_SECONDS
 from wire.credentials import GATEWAY_DIRECTORY, KEY_FILE
+from wire.forge import TOKEN_DIRECTORY
 
 ROOM = Path(__file__).parents[1]
 SERVICE = "hive-gateway@.service"
@@ -57,15 +58,20 @@ def test_each_credential_has_a_place_and_a_value_for_none(tmp_path: Path) -> Non
         "own.cred": f"{GATEWAY_DIRECTORY}/agents/%i.cred",
         "default": f"{GATEWAY_DIRECTORY}/default",
         "default.cred": f"{GATEWAY_DIRECTORY}/default.cred",
+        "forge": f"{TOKEN_DIRECTORY}/agents/%i",
+        "forge.cred": f"{TOKEN_DIRECTORY}/agents/%i.cred",
         "old": KEY_FILE,
     }
     assert set(fallback) == set(loaded)
     for id, value in fallback.items():
         (tmp_path / id).write_text(value)
-    assert load(tmp_path, "alice") is None
+    assert (load(tmp_path, "alice"), load_forge(tmp_path)) == (None, "")
     for id in loaded:
         (tmp_path / id).write_text("a-key")
-        assert load(tmp_path, "alice") is not None
+        # The token of the forge goes to no model, and the key of a model to no forge.
+        is_of_forge = id.startswith("forge")
+        assert (load(tmp_path, "alice") is None) is is_of_forge
+        assert load_forge(tmp_path) == ("a-key" if is_of_forge else "")
         (tmp_path / id).write_text("-")
 
 
