@@ -1,0 +1,1 @@
+"""Taking over containers that nixos-container made; `hivectl import-nixos` runs it as root."""
