@@ -25,7 +25,7 @@ from wire.records.approvals import (
     Deploy,
     SpawnRequestOptions,
 )
-from wire.types import Dict, ObjectPath, Str, UInt32, UInt64
+from wire.types import Dict, ObjectPath, Str, StrList, UInt32, UInt64
 
 if TYPE_CHECKING:
     from hivectl.tests.fake_hive import FakeLifecycle
@@ -139,6 +139,11 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         if path not in self.files:
             raise NotFound(f"There is no file {path} in 0123 of {agent}.")
         return ConfigFile(self.files[path], BASE, list(self.files))
+
+    @method(allow=OPERATOR)
+    async def ImportHistory(self, agent: Str) -> StrList:
+        self.calls.append(("import history", agent))
+        return ["heads/main", "tags/deployed/3"]
 
     @method(allow=OPERATOR)
     async def CompareFile(self, agent: Str, path: Str, text: Str) -> Change:

@@ -308,6 +308,28 @@ class Approvals:
         except Unavailable:
             return Allowed(number, NO_JOB)  # it is approved, and the job follows
 
+    # Imports
+
+    async def import_history(self, agent: str) -> list[str]:
+        """Take over the history that an agent had in another system.
+
+        `hivectl import-nixos` has copied it. The history changes nothing about what is deployed.
+
+        Returns:
+            The names of its branches and tags.
+
+        Raises:
+            NotFound: there is no such agent, or no history was copied for it.
+            Conflict: the agent is being spawned.
+            InvalidArgument: the history cannot be read, or is damaged.
+            LimitExceeded: it is too large.
+            Timeout: it takes too long.
+            Unavailable: lifecycle cannot be asked, or git cannot be used.
+        """
+        names.check_agent_name(agent)
+        await self.deployed(agent)
+        return await self._repositories.take_history(agent)
+
     # Reading
 
     def find(self, wanted: ApprovalFilter) -> list[Approval]:

@@ -10,7 +10,7 @@ from wire import names
 from wire.interface import Interface, caller, method, signal
 from wire.principal import MANAGER, OPERATOR, service
 from wire.records import approvals as records
-from wire.types import Dict, ObjectPath, Str, UInt32, UInt64
+from wire.types import Dict, ObjectPath, Str, StrList, UInt32, UInt64
 
 
 class Approvals1(Interface, name=names.APPROVALS):
@@ -77,6 +77,10 @@ class Approvals1(Interface, name=names.APPROVALS):
     ) -> records.Allowed:
         chosen = checked.CONFIGURE.parse(options)
         return await self._configurations.configure(agent, path, text, base, chosen)
+
+    @method(allow=OPERATOR)
+    async def ImportHistory(self, agent: Str) -> StrList:
+        return await self._approvals.import_history(agent)
 
     @method(allow=OPERATOR)
     async def CompareFile(self, agent: Str, path: Str, text: Str) -> records.Change:

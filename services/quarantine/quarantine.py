@@ -11,7 +11,7 @@ import contextlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -76,19 +76,87 @@ class Quarantine:
                 return ours[0]
             raise
 
+    async def fetch_tags(
+        self, source: Path, references: Mapping[str, str], repository: Path, prefix: str
+    ) -> list[str]:
+        """Fetch many objects with their histories from the hostile work tree `source`, as tags.
+
+        Args:
+            source: a work tree; its owner must not be able to change anything above it.
+            references: the object of each tag. Those that do not lead to a commit are left out.
+            repository: the git directory of ours. A tag that it has already is replaced.
+            prefix: the beginning of the names of the tags there, such as `imported/`.
+
+        Returns:
+            The names of the tags, without the prefix.
+
+        Raises:
+            NotFound, InvalidArgument, LimitExceeded, Timeout: see `fetch`.
+        """
+        async with self._lock, _in_time("The history", source):
+            return await _take_tags(source, references, repository, self._scratch, prefix)
+
 
 async def _take_in_time(source: Path, commit: str, repository: Path, scratch: Path) -> str:
+    async with _in_time(f"The commit {commit}", source):
+        return await _take(source, commit, repository, scratch)
+
+
+@contextlib.asynccontextmanager
+async def _in_time(what: str, source: Path) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(SECONDS):
-            return await _take(source, commit, repository, scratch)
+            yield
     except TimeoutError:
         raise Timeout(
-            f"The commit {commit} could not be fetched from the repository {source.name} within "
-            f"{SECONDS:g} s. Run `git gc --prune=now` in it, and try again."
+            f"{what} could not be fetched from the repository {source.name} within {SECONDS:g} s. "
+            "Run `git gc --prune=now` in it, and try again."
         ) from None
 
 
+async def _take_tags(
+    source: Path, references: Mapping[str, str], repository: Path, scratch: Path, prefix: str
+) -> list[str]:
+    async with _quarantined(source, repository, scratch) as home:
+        asked = "".join(f"{value}^{{commit}}\n" for value in references.values())
+        kinds = await git(home, "cat-file", "--batch-check", stdin=asked.encode())
+        known = [line.split()[1:2] == [b"commit"] for line in kinds.splitlines()]
+        names = [name for name, good in zip(references, known, strict=True) if good]
+        if not names:
+            return []
+        orders = "".join(f"create refs/tags/{name} {references[name]}\n" for name in names)
+        try:
+            await git(
+                *(home, "-c", "core.fsync=none", "update-ref", "--stdin"), stdin=orders.encode()
+            )
+            await _check_size(home, "--tags")
+            await _fetch(home, repository, f"+refs/tags/*:refs/tags/{prefix}*")
+        except GitFailed as error:
+            raise InvalidArgument(
+                f"The history cannot be fetched from the repository {source.name}: {error}. Run "
+                "`git fsck` in it to see whether an object is missing."
+            ) from None
+        return names
+
+
 async def _take(source: Path, commit: str, repository: Path, scratch: Path) -> str:
+    async with _quarantined(source, repository, scratch) as home:
+        found = await _found(home, commit, source.name)
+        await git(home, "-c", "core.fsync=none", "update-ref", _BRANCH, found)
+        try:
+            await _check_size(home, _BRANCH)
+            await _fetch(home, repository, _BRANCH)
+        except GitFailed as error:
+            raise InvalidArgument(
+                f"The commit {found[:12]} cannot be fetched from the repository {source.name}: "
+                f"{error}. Run `git fsck` in it to see whether an object is missing."
+            ) from None
+        return found
+
+
+@contextlib.asynccontextmanager
+async def _quarantined(source: Path, repository: Path, scratch: Path) -> AsyncIterator[Path]:
+    """Copy the objects of `source` into a repository of our own, and check the packs."""
     with _directory(scratch) as home:
         await git(home, "init", "--quiet", "--bare", "--template=")
         # Objects that we have already need not be there again.
@@ -103,22 +171,12 @@ async def _take(source: Path, commit: str, repository: Path, scratch: Path) -> s
                 f"The pack {pack.name} in the repository {source.name} is not valid: {error}. Run "
                 "`git fsck` in it to find the damage."
             ) from None
-        found = await _found(home, commit, source.name)
-        await git(home, "-c", "core.fsync=none", "update-ref", _BRANCH, found)
-        try:
-            await _check_size(home)
-            await _fetch(home, repository)
-        except GitFailed as error:
-            raise InvalidArgument(
-                f"The commit {found[:12]} cannot be fetched from the repository {source.name}: "
-                f"{error}. Run `git fsck` in it to see whether an object is missing."
-            ) from None
-        return found
+        yield home
 
 
-async def _check_size(home: Path) -> None:
-    """Check how much a commit adds: it is kept for ever."""
-    new = (_BRANCH, "--not", "--alternate-refs")
+async def _check_size(home: Path, wanted: str) -> None:
+    """Check how much the commits at `wanted` add: they are kept for ever."""
+    new = (wanted, "--not", "--alternate-refs")
     size = int(await git(home, "rev-list", "--objects", "--disk-usage", *new))
     if size > MAX_NEW:
         raise LimitExceeded(
@@ -133,7 +191,7 @@ async def _check_size(home: Path) -> None:
         )
 
 
-async def _fetch(home: Path, repository: Path) -> None:
+async def _fetch(home: Path, repository: Path, references: str) -> None:
     await git(
         repository,
         "fetch",
@@ -143,7 +201,7 @@ async def _fetch(home: Path, repository: Path) -> None:
         "--no-auto-maintenance",
         "--no-recurse-submodules",
         str(home),
-        _BRANCH,
+        references,
     )
 
 

@@ -16,7 +16,7 @@ from wire.records.approvals import (
     DiffBase,
     SpawnRequestOptions,
 )
-from wire.types import ObjectPath, Str, UInt32, UInt64
+from wire.types import ObjectPath, Str, StrList, UInt32, UInt64
 
 
 class ApprovalsClient(Client, interface=names.APPROVALS, path=names.APPROVALS_PATH):
@@ -65,6 +65,10 @@ class ApprovalsClient(Client, interface=names.APPROVALS, path=names.APPROVALS_PA
         self, agent: Str, path: Str, text: Str, base: Str, options: ConfigureOptions
     ) -> Allowed:
         """Change a file of an agent's configuration, if `base` is deployed, and deploy that."""
+
+    @remote("ImportHistory")
+    async def import_history(self, agent: Str) -> StrList:
+        """Take over the history that an import has copied, and return its branches and tags."""
 
     @remote("CompareFile")
     async def compare_file(self, agent: Str, path: Str, text: Str) -> Change:

@@ -27,6 +27,9 @@ class Repositories(Protocol):
     async def fetch(self, agent: str, commit: str) -> str:
         """Take a commit from the proposed repository; return its whole name."""
 
+    async def take_history(self, agent: str) -> list[str]:
+        """Take the history that an import has copied, as tags; return the names in it."""
+
     async def check(self, agent: str, commit: str, *, base: str | None, own: bool = False) -> None:
         """Raise unless the tree of `commit` may be deployed in the place of that of `base`."""
 

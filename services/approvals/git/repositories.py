@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from services import metaflake
-from services.approvals.git import flake_policy, tree_policy
+from services.approvals.git import flake_policy, histories, tree_policy
 from services.quarantine import leftovers
 from services.quarantine.quarantine import SCRATCH, Quarantine
 from services.quarantine.runner import GitFailed, git, resolve, run
@@ -21,6 +21,9 @@ from wire.errors import Conflict, InvalidArgument, LimitExceeded, NotFound
 
 MAX_DIFF: Final = 256 * 2**10
 """Bytes of a diff; a longer one is cut."""
+
+IMPORTED: Final = "imported/"
+"""The beginning of the tags for the history that an agent had in another system."""
 
 _MAIN: Final = "refs/heads/main"
 _NOTHING: Final = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -42,7 +45,10 @@ _ORDER: Final = Path(__file__).with_name("difforder")
 
 
 class Repositories:
-    """The repositories below `root`: `applied` is ours, `proposed` the manager's."""
+    """The repositories below `root`.
+
+    `applied` is ours, `proposed` the manager's, and `imports` has root's copies of other systems.
+    """
 
     def __init__(self, root: Path, *, scratch: Path = SCRATCH, flakes: bool = False) -> None:
         """Use the repositories below `root`; the quarantines are made in `scratch`.
@@ -52,6 +58,7 @@ class Repositories:
         self._flakes = flakes
         self._applied = root.absolute() / "applied"
         self._proposed = root / "proposed"
+        self._imports = root / "imports"
         self._quarantine = Quarantine(scratch)
         # Bounds the cost of hostile commits: two checks or diffs at a time.
         self._checks = asyncio.Semaphore(2)
@@ -145,6 +152,24 @@ class Repositories:
             NotFound, InvalidArgument, LimitExceeded, Timeout: See Quarantine.fetch.
         """
         return await self._quarantine.fetch(self._proposed / agent, commit, self._home(agent))
+
+    async def take_history(self, agent: str) -> list[str]:
+        """Take the branches and tags of the repository that an import has copied for the agent.
+
+        They become tags that begin with `imported/`, such as `imported/tags/deployed/3`. An
+        import that is repeated replaces them.
+
+        Returns:
+            The names of the branches and tags, as `tags/deployed/3`.
+
+        Raises:
+            NotFound: there is no repository, or nothing was copied.
+            InvalidArgument, LimitExceeded, Timeout: see histories.references and
+                Quarantine.fetch_tags.
+        """
+        home, source = self._home(agent), self._imports / agent
+        found = await asyncio.to_thread(histories.references, source / ".git")
+        return await self._quarantine.fetch_tags(source, found, home, IMPORTED)
 
     async def check(self, agent: str, commit: str, *, base: str | None, own: bool = False) -> None:
         """Check that `commit` may be deployed in the place of `base`.

@@ -81,6 +81,11 @@ class FakeRepositories:
                 at = known[at].parent
             return found[0]
 
+    async def take_history(self, agent: str) -> list[str]:
+        async with self.faults.at("take_history"):
+            self._of(agent)
+            return ["heads/main"]
+
     async def check(self, agent: str, commit: str, *, base: str | None, own: bool = False) -> None:
         self._commit(agent, commit)
         if own:
