@@ -24,6 +24,7 @@ from hivectl.commands import (
     forward,
     history,
     holds,
+    import_nixos,
     login,
     logs,
     maintenance,
@@ -68,6 +69,7 @@ SECTIONS: dict[str, list[click.Command]] = {
         *dashboard.COMMANDS,
         *assistant.COMMANDS,
         *maintenance.COMMANDS,
+        *import_nixos.COMMANDS,
         *completion.COMMANDS,
     ],
 }
