@@ -64,7 +64,7 @@ async def import_nixos(
     Links are not followed. Devices, pipes, sockets and other file systems are left out. If the
     command is interrupted, run it again. Only root can run it.
     """
-    from hivectl.host.nixos_import import Tool
+    from hivectl.host.nixos_import import Tool, alone
 
     if os.geteuid() != 0:
         raise CommandError(
@@ -75,7 +75,8 @@ async def import_nixos(
         return
     places = {"state": state, "claude": claude, "history": history}
     importing = _Import(hive, output, name, Tool(name, places, moved))
-    await importing.run(dry_run=dry_run, yes=yes)
+    with alone():
+        await importing.run(dry_run=dry_run, yes=yes)
 
 
 def _list(output: Output, containers: list[dict[str, Any]]) -> None:
@@ -117,8 +118,8 @@ class _Import:
             if dry_run:
                 self._output.show(plan, _lines(plan, self._output))
                 return
+            self._output.explain(_lines(plan, self._output), always=not yes)
             if not yes:
-                self._output.explain(_lines(plan, self._output), always=True)
                 confirm(f"Import {self._name}?", "import-nixos")
             status = await self._take_over(plan)
         await self._finish(status)

@@ -5,11 +5,14 @@ working directory.
 """
 
 import asyncio
+import fcntl
 import json
+import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +22,9 @@ TOOL: Final = [sys.executable, "-I", "-m", "services.lifecycle.nixos_import"]
 STOP_SECONDS: Final = 180.0
 MAX_LINE: Final = 4 * 1024 * 1024
 """Bytes of a line of the tool."""
+
+AGENTS: Final = Path("/var/lib/hyperhive/agents")
+"""The directory that is locked during an import."""
 
 Told = Callable[[int, int], None]
 """Is called with the entries and the bytes that were copied."""
@@ -69,6 +75,30 @@ class Tool:
                 code, sentence or f"The import exited with status {status} and no message."
             )
         return result
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let no other import run while the context is entered.
+
+    Raises:
+        CommandError: another import runs, or the hive has no directory of agents.
+    """
+    try:
+        folder = os.open(AGENTS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CommandError(
+            Exit.UNAVAILABLE, f"{AGENTS} cannot be opened: {error.strerror}. Start the hive first."
+        ) from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise CommandError(
+            Exit.CONFLICT, "Another `hivectl import-nixos` runs; wait for its end."
+        ) from error
+    finally:
+        os.close(folder)
 
 
 async def _result(stream: asyncio.StreamReader | None, told: Told) -> Any:

@@ -1,7 +1,7 @@
 """hivectl as a process, with the sockets of the harnesses below $WEB_DIRECTORY.
 
-If $IMPORT_TOOL is set, it is the program that copies the files of imported agents, and their
-credentials are below $GATEWAY_DIRECTORY.
+If $IMPORT_TOOL is set, it is the program that copies the files of imported agents, their
+credentials are below $GATEWAY_DIRECTORY, and $WEB_DIRECTORY is locked meanwhile.
 """
 
 import os
@@ -16,5 +16,6 @@ if __name__ == "__main__":
     web_socket.connect_port.__defaults__ = (Path(os.environ["WEB_DIRECTORY"]),)
     if tool := os.environ.get("IMPORT_TOOL"):
         nixos_import.TOOL[:] = [tool]
+        vars(nixos_import)["AGENTS"] = Path(os.environ["WEB_DIRECTORY"])
         vars(credentials)["GATEWAY_DIRECTORY"] = os.environ["GATEWAY_DIRECTORY"]
     main()

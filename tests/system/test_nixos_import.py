@@ -18,12 +18,13 @@ KEY = "sk-ant-" + "k" * 20
 UNIT = "container@h-dora.service"
 CREDENTIALS = "/etc/hyperhive/credentials/gateway/agents/dora"
 OWN = "/var/lib/hyperhive/agents/dora"
+OLD = "/var/lib/hive/agents/dora"
 MAKE = f"""
 mkdir -p /etc/nixos-containers /var/lib/nixos-containers/h-dora/root /srv/original/agents/dora
 cat > /etc/nixos-containers/h-dora.conf <<'END'
 PRIVATE_NETWORK=0
 AUTO_START=0
-EXTRA_NSPAWN_FLAGS="--bind=/var/lib/hive/agents/dora/claude:/root/.claude --bind=/var/lib/hive/agents/dora/state:/state"
+EXTRA_NSPAWN_FLAGS="--bind={OLD}/claude:/root/.claude --bind={OLD}/state:/state"
 END
 echo 'EXTRA_NSPAWN_FLAGS="--bind-ro=/var/lib/hive/applied:/applied"' \\
   > /etc/nixos-containers/hm1nd.conf
@@ -38,7 +39,8 @@ echo old > state/hyperhive-events.sqlite
 ln -s /etc/shadow state/link
 mkfifo state/pipe
 chown 1000:100 state/work
-export HOME=/nonexistent GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t
+export HOME=/nonexistent
+export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t
 git init --quiet --initial-branch=main /srv/original/applied/dora
 cd /srv/original/applied/dora
 echo '{{ }}' > agent.nix

@@ -21,6 +21,7 @@ from services.lifecycle.nixos_import.takeover import Takeover
 from services.lifecycle.nixos_import.tree_copy import Tally
 from wire import names
 from wire.errors import Conflict, HiveError, InvalidArgument, LimitExceeded, NotFound
+from wire.text.escaping import literal
 
 VERBS: Final = ("list", "status", "look", "copy", "publish", "finish")
 
@@ -44,8 +45,15 @@ def main(arguments: Sequence[str], layout: Layout | None = None) -> int:
     wanted = _parser().parse_args(arguments)
     try:
         result = _result(wanted, layout or Layout())
-    except (HiveError, ConfigError, OSError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - hivectl reads it
+    except OSError as error:
+        where = f" {literal(str(error.filename), one_line=True)}" if error.filename else ""
+        _explain(
+            f"The files of {wanted.name} could not be copied: {error.strerror}{where}. Correct "
+            "that, and run the command again."
+        )
+        return 1
+    except (HiveError, ConfigError) as error:
+        _explain(str(error))
         return next((code for kind, code in _EXITS.items() if isinstance(error, kind)), 1)
     except KeyboardInterrupt:
         return 130
@@ -110,6 +118,10 @@ def _result(wanted: argparse.Namespace, layout: Layout) -> object:
 
 def _tell(tally: Tally) -> None:
     _say("progress", {"entries": tally.entries, "bytes": tally.bytes})
+
+
+def _explain(sentence: str) -> None:
+    print(sentence, file=sys.stderr)  # noqa: T201 - hivectl reads it
 
 
 def _say(what: str, value: object) -> None:

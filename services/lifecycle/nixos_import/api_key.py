@@ -6,10 +6,10 @@ agent has written the file, and the key that it names is only ever used for this
 
 import json
 import os
-import stat
 from typing import Final
 
 from services.lifecycle.files.nofollow import Directory
+from services.lifecycle.nixos_import.tree_copy import regular_file
 
 FILE: Final = ".claude.json"
 LOGIN: Final = ".credentials.json"
@@ -51,15 +51,10 @@ def _is_plain(key: str) -> bool:
 
 def _read(folder: int, name: str) -> dict[str, object] | None:
     """Return the JSON object in a file; None if there is no such regular file."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            return None  # opening a device may do something to it
-        with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-                return None
-            found = json.loads(file.read(status.st_size))
+        with regular_file(folder, name) as file:
+            size = os.fstat(file).st_size
+            found = json.loads(os.read(file, size)) if size <= MAX_BYTES else None
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -36,7 +36,7 @@ _HIVE: Final = ("/run/hive", "/agents", "/applied", "/meta")
 
 @dataclass(frozen=True)
 class Options:
-    """What the operator says about the places.
+    """The places that the operator has given.
 
     Attributes:
         state: The directory of the agent's state; None: as the container has it.
@@ -131,7 +131,7 @@ class Containers:
         """Return a path of the original on this host, where it is now."""
         for old, new in options.moved:
             if Path(path).is_relative_to(old):
-                path = str(Path(new) / Path(path).relative_to(old))
+                path = str(Path(new).absolute() / Path(path).relative_to(old))
         return self._layout.root / path.lstrip("/")
 
     def _history(self, name: str, options: Options) -> Path | None:

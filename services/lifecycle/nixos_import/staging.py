@@ -3,10 +3,10 @@
 An agent's files are copied into `.import-NAME` beside the directories of the agents, which belongs
 to root and nobody else enters. When everything is there, it is renamed to NAME in one step, and a
 spawn takes it over as the kept data of an earlier agent. The file MARK says that the directory came
-from an import, and whether that has ended. The agent cannot change it.
+from an import, and whether that has ended. The agent cannot change it. hivectl lets one import run
+at a time.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -79,11 +79,8 @@ class Staging:
         """Make an empty directory for the copy, in place of that of an interrupted import.
 
         When the context ends without an error, the directory is complete.
-
-        Raises:
-            Conflict: another import copies files now.
         """
-        with self._locked() as agents:
+        with Directory.open(self._layout.data) as agents:
             agents.remove(self._staged)
             self._remove_history()
             try:
@@ -114,7 +111,7 @@ class Staging:
         Raises:
             Conflict: nothing was copied, or the agent has files that no import has left.
         """
-        with self._locked() as agents:
+        with Directory.open(self._layout.data) as agents:
             if self._status(self._staged) is not Status.UNFINISHED:
                 raise Conflict(f"No files of {self._name} were copied; begin again.")
             status = self.status()
@@ -136,17 +133,6 @@ class Staging:
         if self.has_history():
             with Directory.open(self._layout.git / HISTORIES) as histories:
                 histories.remove(self._name)
-
-    @contextmanager
-    def _locked(self) -> Iterator[Directory]:
-        with Directory.open(self._layout.data) as agents:
-            try:
-                fcntl.flock(agents.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Conflict(
-                    "Another `hivectl import-nixos` copies files; wait for its end."
-                ) from None
-            yield agents
 
     def _status(self, entry: str) -> Status:
         try:

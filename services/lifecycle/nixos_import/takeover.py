@@ -103,7 +103,7 @@ class Takeover:
             The API key that was in the files; empty if there was none.
 
         Raises:
-            LimitExceeded, Conflict: see `look`, and `Staging.fresh`. No copy is left.
+            LimitExceeded, InvalidArgument: see `look`. No copy is left.
         """
         base = self._staging.choose_base()
         copying = TreeCopy(self._limits, base, tell)

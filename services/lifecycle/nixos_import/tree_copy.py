@@ -28,7 +28,8 @@ LISTED: Final = 20
 """The entries that are left out by name; further ones are only counted."""
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ENTRY: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS: Final = (
     (stat.S_ISFIFO, "a pipe"),
@@ -165,10 +166,8 @@ class TreeCopy:
                 os.chown(name, *owners, dir_fd=target, follow_symlinks=False)
 
     def _copy_file(self, source: int, name: str, target: int | None, path: str) -> None:
-        with _opened(name, _FILE, source) as file:
+        with regular_file(source, name) as file:
             status = os.fstat(file)
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.ENXIO, "it has been exchanged")
             self._count(status.st_size, path)
             if target is None:
                 return
@@ -241,6 +240,28 @@ def directory(path: Path, root: Path = Path("/")) -> Iterator[int]:
         yield at
     finally:
         os.close(at)
+
+
+@contextmanager
+def regular_file(folder: int, name: str) -> Iterator[int]:
+    """Open a file to read, and nothing else: opening a device may do something to it.
+
+    Args:
+        folder: the directory.
+        name: the name in it.
+
+    Raises:
+        OSError: there is no such file (ENOENT), or it is something else (ENXIO).
+    """
+    # O_PATH opens nothing yet. The descriptor stays the same file, whatever becomes of the name.
+    with _opened(name, _ENTRY, folder) as entry:
+        if not stat.S_ISREG(os.fstat(entry).st_mode):
+            raise OSError(errno.ENXIO, "not a regular file", name)
+        file = os.open(f"/proc/self/fd/{entry}", _FILE)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 @contextmanager

@@ -273,30 +273,31 @@ def test_nothing_that_the_agent_has_planted_is_followed(original: Original) -> N
     (state / "file").symlink_to(secret)
     (state / "folder").symlink_to(secret.parent)
     (state / "before-import").symlink_to(secret.parent)
-    os.mkfifo(state / "pipe")
+    os.mkfifo(bytes(state) + b"/pipe\xff\n")
     os.mknod(state / "device", 0o600 | 0o020000, os.makedev(1, 5))
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(f"/proc/self/fd/{os.open(state, os.O_RDONLY)}/socket")
+    with directory(state) as folder, socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"/proc/self/fd/{folder}/socket")  # a short path
     (state / "notes.md").chmod(0o6755)
     (state / "deep").chmod(0o3777)
     found = original.takeover().look()
     original.takeover().copy(lambda _tally: None)
     copy = original.layout.data / ".import-alice/state"
     assert found.left_out_count == 3
-    assert sorted(line.rpartition(": ")[2] for line in found.left_out) == [
-        "a device",
-        "a pipe",
-        "a socket",
+    assert sorted(line.removeprefix(f"{state}/") for line in found.left_out) == [
+        "device: a device",
+        "pipe<U+DCFF><U+000A>: a pipe",
+        "socket: a socket",
     ]
     assert (copy / "file").readlink() == secret
     assert (copy / "file").lstat().st_uid == uid_ranges.choose("alice", [])
     assert (copy / "before-import/before-import").readlink() == secret.parent
-    assert not any((copy / name).exists() for name in ("pipe", "device", "socket"))
+    assert sorted(path.name for path in copy.iterdir()) == [
+        *("before-import", "deep", "file", "folder", "notes.md"),
+    ]
     assert "root's own" not in files(copy).values()
     assert (copy / "notes.md").stat().st_mode & 0o7777 == 0o755
     assert (copy / "deep").stat().st_mode & 0o7777 == 0o1777
     assert secret.stat().st_uid == 0
-    listening.close()
 
 
 def exchange(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[], None]) -> None:
@@ -530,12 +531,29 @@ def test_files_that_no_import_has_left_are_never_replaced(
     assert own.read_text() == "mine"
 
 
-def test_two_imports_do_not_copy_at_a_time(original: Original) -> None:
-    with (
-        Staging(original.layout, "bob").fresh(),
-        pytest.raises(Conflict, match="Another `hivectl import-nixos` copies files"),
-    ):
-        original.takeover().copy(lambda _tally: None)
+def test_an_error_of_the_disk_is_a_sentence(
+    original: Original, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_descriptor: int, _data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tree_copy, "_write", full)
+    expected = (
+        "The files of alice could not be copied: No space left on device. Correct that, and run "
+        "the command again."
+    )
+    assert original.run("copy", "alice", capsys=capsys)[::2] == (1, expected)
+
+
+def test_ctrl_c_leaves_no_copy(
+    original: Original, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_descriptor: int, _data: bytes) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tree_copy, "_write", interrupted)
+    assert original.run("copy", "alice", capsys=capsys) == (130, None, "")
+    assert list(original.layout.data.iterdir()) == []
 
 
 def test_the_tool_is_a_module() -> None:
