@@ -168,6 +168,12 @@ def test_without_bind_mounts_all_is_in_the_root(original: Original) -> None:
     assert found.parts["claude"] == original.container / "root/.claude"
 
 
+def test_the_last_of_two_bind_mounts_counts(original: Original) -> None:
+    later = original.write("later/x", "").parent
+    original.configure("h-alice", "--bind=/srv/original:/state --bind=/srv/original/later:/state")
+    assert Containers(original.layout).sources("alice", Options()).parts["state"] == later
+
+
 def test_the_places_can_be_given(original: Original) -> None:
     given = original.write("elsewhere/x", "").parent
     found = Containers(original.layout).sources(
@@ -376,6 +382,23 @@ def test_holes_count(tmp_path: Path) -> None:
     with directory(source) as at, directory(target) as to, pytest.raises(LimitExceeded):
         copying.copy(at, to, "x")
     assert not (target / "file").exists()
+
+
+@pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="needs a file system in another")
+def test_other_file_systems_are_not_entered() -> None:
+    copying = TreeCopy(Limits(), None)
+    with directory(Path("/dev")) as source:
+        copying.copy(source, None, "/dev", lambda name: name == "shm")
+    assert copying.tally.left_out == ["/dev/shm: on another file system"]
+
+
+def test_files_for_which_the_disk_has_no_room_are_refused(
+    original: Original, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = os.statvfs_result((4096, 4096, 100, 1, 1, 100, 50, 50, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _path: full)
+    with pytest.raises(LimitExceeded, match=r"has room for 0 MiB\.$"):
+        original.takeover().look()
 
 
 def test_files_beyond_the_limit_of_the_agent_are_refused(original: Original) -> None:
