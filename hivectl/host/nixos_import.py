@@ -54,15 +54,7 @@ class Tool:
         Raises:
             CommandError: the step failed; the sentence is the tool's.
         """
-        process = await asyncio.create_subprocess_exec(
-            *(*TOOL, verb, *self._name, *self._options),
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=PIPE,
-            limit=MAX_LINE,
-            # Ctrl-C ends hivectl, which ends the tool.
-            start_new_session=True,
-        )
+        process = await _started([*TOOL, verb, *self._name, *self._options])
         try:
             said = asyncio.create_task(_all(process.stderr))
             result = await _result(process.stdout, told)
@@ -99,6 +91,26 @@ def alone() -> Iterator[None]:
         ) from error
     finally:
         os.close(folder)
+
+
+async def _started(command: Sequence[str]) -> Process:
+    """Start the tool; end it in order when cancelled meanwhile: asyncio itself would kill it."""
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *command,
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+            limit=MAX_LINE,
+            # Ctrl-C ends hivectl, which ends the tool.
+            start_new_session=True,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await _end(await starting)
+        raise
 
 
 async def _result(stream: asyncio.StreamReader | None, told: Told) -> Any:
