@@ -66,7 +66,6 @@ def original(hive: Hive) -> Iterator[Hive]:
 
 def test_an_agent_of_the_original_is_taken_over(original: Hive) -> None:
     moved = ("--moved", "/var/lib/hive", "/srv/original")
-    assert original.hivectl("import-nixos", "dora", check=False).returncode == 2
     without = original.hivectl("import-nixos", "dora", "--dry-run", check=False)
     assert without.returncode == 3
     assert "say so with --moved" in without.stderr

@@ -128,7 +128,8 @@ class TreeCopy:
         except FileNotFoundError:
             return  # it has gone meanwhile
         kind = next((words for test, words in _KINDS if test(status.st_mode)), "")
-        if status.st_dev != self._device:
+        # Only directories say so: the files of an overlay have the devices of its layers.
+        if stat.S_ISDIR(status.st_mode) and status.st_dev != self._device:
             kind = "on another file system"
         if kind:
             self._leave_out(path, kind)
