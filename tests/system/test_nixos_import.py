@@ -12,7 +12,7 @@ import pytest
 from tests.system.hive import PYTHON, Hive
 from tests.system.inside import APPLIED, hivectl, inside
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.long]
 
 KEY = "sk-ant-" + "k" * 20
 UNIT = "container@h-dora.service"

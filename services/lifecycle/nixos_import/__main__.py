@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from services.config import Config
 from services.errors import ConfigError
 from services.lifecycle.backends.layout import Layout
 from services.lifecycle.nixos_import.sources import Containers, Options
 from services.lifecycle.nixos_import.staging import Staging
-from services.lifecycle.nixos_import.takeover import Takeover
 from services.lifecycle.nixos_import.tree_copy import Tally
 from wire import names
 from wire.errors import Conflict, HiveError, InvalidArgument, LimitExceeded, NotFound
@@ -94,6 +92,10 @@ def _result(wanted: argparse.Namespace, layout: Layout) -> object:
             "base": staging.base(),
             "history": staging.has_history(),
         }
+    # The other verbs need no configuration, whose modules take much longer to load than they run.
+    from services.config import Config
+    from services.lifecycle.nixos_import.takeover import Takeover
+
     options = Options(wanted.state, wanted.claude, wanted.history, wanted.moved)
     sources = containers.sources(wanted.name, options)
     takeover = Takeover(layout, sources, Config.load().lifecycle)
