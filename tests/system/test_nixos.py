@@ -14,6 +14,7 @@ from tests.system.inside import inside
 SUITES = (
     "nixos",
     "nix_builds",
+    "nixos_import",
     "containers",
     "verbs",
     "crash",
