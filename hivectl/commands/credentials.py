@@ -1,7 +1,6 @@
 """The commands about the credentials of the gateway: credentials set, list, remove."""
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -169,10 +168,8 @@ def _place(name: str | None, forge: bool) -> "Place":
 
 def _places() -> "Places":
     from hivectl.host.credentials import Places
-    from wire.credentials import GATEWAY_DIRECTORY, KEY_FILE
-    from wire.forge import TOKEN_DIRECTORY
 
-    return Places(Path(GATEWAY_DIRECTORY), Path(KEY_FILE), Path(TOKEN_DIRECTORY))
+    return Places.of_host()
 
 
 def _need_root() -> None:

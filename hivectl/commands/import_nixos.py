@@ -193,9 +193,8 @@ class _Import:
     def _store(self, key: str) -> None:
         """Store an API key for the gateway, unless there is one for the agent already."""
         from hivectl.host import credentials
-        from wire.credentials import GATEWAY_DIRECTORY, KEY_FILE
 
-        place = credentials.Places(Path(GATEWAY_DIRECTORY), Path(KEY_FILE)).of(self._name)
+        place = credentials.Places.of_host().of(self._name)
         if place.files:
             self._output.note(
                 f"{place.words.capitalize()} is stored already, and stays: the API key of the old "

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import click
 
@@ -87,6 +87,14 @@ class Places:
         self._directory = directory
         self._old = old
         self._forge = forge
+
+    @classmethod
+    def of_host(cls) -> Self:
+        """Return the places on this host."""
+        from wire.credentials import GATEWAY_DIRECTORY, KEY_FILE
+        from wire.forge import TOKEN_DIRECTORY
+
+        return cls(Path(GATEWAY_DIRECTORY), Path(KEY_FILE), Path(TOKEN_DIRECTORY))
 
     def of(self, agent: str | None) -> Place:
         """Return the place of the credential of `agent`, or of all agents."""
