@@ -18,6 +18,8 @@ from wire.forge import TOKEN_DIRECTORY
 
 SOCKET: Final = "hive-forge.socket"
 SECRET: Final = "webhook"  # noqa: S105 - the name of a credential
+MISSING: Final = "-"
+"""The value that the unit gives to a credential whose file does not exist."""
 MIN_SECRET: Final = 16
 
 
@@ -51,7 +53,7 @@ def secret(folder: Path | None) -> str:
     """
     source = f"{TOKEN_DIRECTORY}/{SECRET}"
     found = credentials.token(folder / SECRET, source) if folder else None
-    if found is None:
+    if found is None or found == MISSING:
         raise ConfigError(f"{source} does not exist: write the secret of the webhook into it.")
     if len(found) < MIN_SECRET:
         raise ConfigError(

@@ -141,7 +141,10 @@ def test_the_least_bound_works() -> None:
 
 
 def test_the_secret_is_a_credential(tmp_path: Path) -> None:
-    for folder in (None, tmp_path):
+    missing = tmp_path / "missing"
+    missing.mkdir()
+    (missing / "webhook").write_text("-")
+    for folder in (None, tmp_path, missing):
         with pytest.raises(ConfigError, match="credentials/forge/webhook does not exist"):
             secret(folder)
     (tmp_path / "webhook").write_text("short\n")
