@@ -124,6 +124,7 @@
         "ledger"
         "lifecycle"
         "notify"
+        "projects"
         "telemetry"
       ] module;
 

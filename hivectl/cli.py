@@ -29,6 +29,7 @@ from hivectl.commands import (
     logs,
     maintenance,
     messages,
+    project,
     questions,
     reminders,
     steering,
@@ -64,6 +65,7 @@ SECTIONS: dict[str, list[click.Command]] = {
         *configurations.COMMANDS,
         *egress.COMMANDS,
     ],
+    "Projects": [*project.COMMANDS],
     "The hive": [
         *credentials.COMMANDS,
         *dashboard.COMMANDS,

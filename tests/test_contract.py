@@ -15,10 +15,11 @@ from wire.clients.client import Client, method_of
 from wire.clients.dashboard import DashboardClient
 from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import AgentClient, JobClient, LifecycleClient
+from wire.clients.projects import ProjectsClient
 from wire.clients.telemetry import TelemetryClient
 from wire.interface import Interface
 from wire.introspection import EMITS_CHANGED, interface_element
-from wire.records import approvals, broker, dashboard, ledger, lifecycle, telemetry
+from wire.records import approvals, broker, dashboard, ledger, lifecycle, projects, telemetry
 from wire.records import signature as signature_of
 from wire.records.codec import is_record, types
 
@@ -117,6 +118,7 @@ def test_all_documents_are_found() -> None:
             "Dashboard",
             "Ledger",
             "Telemetry",
+            "Projects",
         )
     }
 
@@ -206,12 +208,13 @@ CLIENTS: dict[str, type[Client]] = {
         JobClient,
         LedgerClient,
         LifecycleClient,
+        ProjectsClient,
         TelemetryClient,
     )
 }
 RECORDS = {
     name: record
-    for module in (approvals, broker, dashboard, ledger, lifecycle, telemetry)
+    for module in (approvals, broker, dashboard, ledger, lifecycle, projects, telemetry)
     for name, record in vars(module).items()
     if is_record(record)
 }

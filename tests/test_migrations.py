@@ -13,6 +13,7 @@ from services.broker.storage import schema
 from services.ledger.storage.database import MIGRATIONS as LEDGER_MIGRATIONS
 from services.lifecycle.store import MIGRATIONS as LIFECYCLE_MIGRATIONS
 from services.notify.store import MIGRATIONS as NOTIFY_MIGRATIONS
+from services.projects.store import MIGRATIONS as PROJECTS_MIGRATIONS
 
 STORES = {
     "approvals": store.MIGRATIONS,
@@ -20,6 +21,7 @@ STORES = {
     "ledger": LEDGER_MIGRATIONS,
     "lifecycle": LIFECYCLE_MIGRATIONS,
     "notify": NOTIFY_MIGRATIONS,
+    "projects": PROJECTS_MIGRATIONS,
 }
 LANDED = {
     "approvals": ["02dc1f7c587781d0", "52014b092b133409"],
@@ -43,6 +45,7 @@ LANDED = {
         "2e0cdcd39d48e484",
     ],
     "notify": ["c40f83c640198d14"],
+    "projects": ["c35ef47823548bbd"],
 }
 
 

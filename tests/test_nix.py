@@ -228,6 +228,7 @@ def test_options_reach_what_they_are_for(tmp_path: Path) -> None:
             };
             notify.tokenFiles.phone = "/run/keys/b";
             telemetry.headerFiles.authorization = "/run/keys/c";
+            projects.credentialFiles.website = "/run/keys/w";
             agents.alice = { settings.resources.memory_max = "8G"; budget.day = 5.0; };
             settings = {
               dashboard = { url = "https://hive.example.org"; trusted_proxies = [ "::1" ]; };
@@ -250,6 +251,7 @@ def test_options_reach_what_they_are_for(tmp_path: Path) -> None:
     for name, credential in {
         "hive-notify": "notify_phone:/run/keys/b",
         "hive-telemetry": "telemetry_authorization:/run/keys/c",
+        "hive-projects": "projects_website:/run/keys/w",
         "hive-dashboard": "dashboard_metrics:/run/keys/d",
     }.items():
         assert services[name]["serviceConfig"]["LoadCredential"] == [credential]

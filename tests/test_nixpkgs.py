@@ -80,6 +80,7 @@ EVERYTHING = """{
   };
   notify.tokenFiles.phone = "/run/keys/phone";
   telemetry.headerFiles.authorization = "/run/keys/collector";
+  projects.credentialFiles.website = "/run/keys/website";
   settings = {
     dashboard = { url = "https://hive.example.org"; trusted_proxies = [ "192.0.2.2" ]; };
     notify.webhooks = [ { name = "phone"; type = "ntfy"; url = "https://ntfy.sh/x"; } ];

@@ -21,6 +21,7 @@ def test_every_service_has_one() -> None:
         "org.hyperhive.Dashboard1",
         "org.hyperhive.Ledger1",
         "org.hyperhive.Lifecycle1",
+        "org.hyperhive.Projects1",
         "org.hyperhive.Telemetry1",
     ]
 

@@ -13,6 +13,7 @@ APPROVALS: Final = "org.hyperhive.Approvals1"
 DASHBOARD: Final = "org.hyperhive.Dashboard1"
 LEDGER: Final = "org.hyperhive.Ledger1"
 TELEMETRY: Final = "org.hyperhive.Telemetry1"
+PROJECTS: Final = "org.hyperhive.Projects1"
 
 BROKER_PATH: Final = "/org/hyperhive/Broker1"
 LIFECYCLE_PATH: Final = "/org/hyperhive/Lifecycle1"
@@ -20,6 +21,7 @@ APPROVALS_PATH: Final = "/org/hyperhive/Approvals1"
 DASHBOARD_PATH: Final = "/org/hyperhive/Dashboard1"
 LEDGER_PATH: Final = "/org/hyperhive/Ledger1"
 TELEMETRY_PATH: Final = "/org/hyperhive/Telemetry1"
+PROJECTS_PATH: Final = "/org/hyperhive/Projects1"
 
 TARGET: Final = "hive.target"
 """The unit that starts and stops all services."""
@@ -30,6 +32,7 @@ SERVICE_UNITS: Final = {
     DASHBOARD: "hive-dashboard.service",
     LEDGER: "hive-ledger.service",
     TELEMETRY: "hive-telemetry.service",
+    PROJECTS: "hive-projects.service",
 }
 """The unit of each service that has a name on the bus."""
 
@@ -70,6 +73,23 @@ is no room for a sentence.
 
 MODEL_RULE: Final = "1 to 128 of A-Z a-z 0-9 . _ : / @ [ ] -, the first a letter or digit"
 """The same in words."""
+
+
+PROJECT_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}(?<!-)")
+"""The shape of a project's name, which is the name of directories on the host and in containers."""
+
+
+def check_project_name(name: str) -> None:
+    """Check that a project may have the name `name`.
+
+    Raises:
+        InvalidArgument: it may not; the sentence names the value, the rule and the remedy.
+    """
+    if not PROJECT_NAME.fullmatch(name):
+        raise InvalidArgument(
+            f"{name[:40]!r} is not a valid name of a project. Use 1 to 32 lower-case letters, "
+            "digits and inner hyphens (a-z, 0-9, -), the first of them a letter."
+        )
 
 
 def is_agent_name(name: str) -> bool:

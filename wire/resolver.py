@@ -33,6 +33,7 @@ _SERVICES: Final = frozenset(
         "approvals",
         "dashboard",
         "assistant",
+        "fetch",
         "forge",
         "ledger",
         "notify",

@@ -108,7 +108,12 @@ async def _refused(hive: "Hive", name: str) -> Offered:
     return [(place(e.host, e.port), e.reason or e.agent) for e in found]
 
 
+async def _projects(hive: "Hive", _name: str) -> Offered:
+    return [(one.name, one.state) for one in await hive.projects_client.list_projects()]
+
+
 complete_agents = _completer(_agents)
+complete_projects = _completer(_projects)
 complete_refused = _completer(_refused)
 complete_requests = _completer(_requests)
 complete_all_requests = _completer(_all_requests)

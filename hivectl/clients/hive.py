@@ -9,6 +9,7 @@ from hivectl.clients.budgets import Budgets
 from hivectl.clients.inbox import Inbox
 from hivectl.clients.jobs import Jobs
 from hivectl.clients.machined import Machined
+from hivectl.clients.projects import Projects
 from hivectl.clients.questions import Questions
 from wire.bus import Bus
 from wire.clients.approvals import ApprovalsClient
@@ -16,6 +17,7 @@ from wire.clients.broker import BrokerClient
 from wire.clients.dashboard import DashboardClient
 from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import LifecycleClient
+from wire.clients.projects import ProjectsClient
 from wire.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -34,11 +36,13 @@ class Hive:
     approvals: ApprovalsClient
     dashboard: DashboardClient
     ledger: LedgerClient
+    projects_client: ProjectsClient
     machined: Machined
 
     agents: Agents
     budgets: Budgets
     jobs: Jobs
+    projects: Projects
     inbox: Inbox
     questions: Questions
 
@@ -49,10 +53,12 @@ class Hive:
         self.approvals = ApprovalsClient(bus)
         self.dashboard = DashboardClient(bus)
         self.ledger = LedgerClient(bus)
+        self.projects_client = ProjectsClient(bus)
         self.machined = Machined(bus)
         self.agents = Agents(bus, self.lifecycle)
         self.budgets = Budgets(bus, self.ledger)
         self.jobs = Jobs(bus, self.lifecycle)
+        self.projects = Projects(bus, self.projects_client)
         self.inbox = Inbox(bus, self.broker)
         self.questions = Questions(bus, self.broker)
 

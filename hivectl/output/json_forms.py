@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wire.records.dashboard import Session
     from wire.records.ledger import Budget, Cost, Egress, ProviderLimit, Request, Turn, UsageSum
     from wire.records.lifecycle import AgentProperties, Resources, Tombstone, Usage
+    from wire.records.projects import Project, ProjectDetails
 
 Json: TypeAlias = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None
 
@@ -273,4 +274,35 @@ def session(record: "Session") -> dict[str, Json]:
         "began": iso_time(record.began),
         "used": iso_time(record.used),
         "expires": iso_time(record.expires),
+    }
+
+
+def project(record: "Project") -> dict[str, Json]:
+    """Return a project; times and texts that it does not have are null."""
+    fields = record._asdict()
+    size = fields.pop("size")
+    return fields | {
+        "bytes": size,
+        "source": record.source or None,
+        "branch": record.branch or None,
+        "message": record.message or None,
+        "commit": record.commit or None,
+        "fetched": iso_time(record.fetched),
+        "added": iso_time(record.added),
+        "credential": record.credential or None,
+        "depth": record.depth or None,
+        "filter": record.filter or None,
+    }
+
+
+def project_details(record: "ProjectDetails") -> dict[str, Json]:
+    """Return a project with its branches and the keys of its host."""
+    return project(record.project) | {
+        "branches": [
+            branch._asdict() | {"committed": iso_time(branch.committed)}
+            for branch in record.branches
+        ],
+        "branch_count": record.branch_count,
+        "tag_count": record.tag_count,
+        "host_keys": list(record.host_keys),
     }

@@ -18,6 +18,9 @@ _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 
 STATE_COLOURS = {
     "running": "green",
     "deployed": "green",
+    "ready": "green",
+    "fetching": "cyan",
+    "removing": "yellow",
     "answered": "green",
     "done": "green",
     "thinking": "cyan",

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from hivectl.tests.fake_agent import SINCE, FakeAgent
 from hivectl.tests.fake_approvals import FakeApprovals
+from hivectl.tests.fake_projects import FakeProjects
 from wire import names
 from wire.bus import Bus
 from wire.errors import AlreadyExists, HiveError, NotFound
@@ -445,6 +446,7 @@ class FakeHive:
         self.broker = FakeBroker()
         self.approvals = FakeApprovals(self.lifecycle)
         self.ledger = FakeLedger()
+        self.projects = FakeProjects()
 
     async def up(self) -> None:
         bus = self.bus
@@ -454,6 +456,7 @@ class FakeHive:
         bus.export(names.APPROVALS_PATH, self.approvals)
         bus.export(names.DASHBOARD_PATH, FakeDashboard())
         bus.export(names.LEDGER_PATH, self.ledger)
+        bus.export(names.PROJECTS_PATH, self.projects)
         for name in names.SERVICE_UNITS:
             await bus.own(name)
         for agent in ("manager", "alice", "bob-2"):

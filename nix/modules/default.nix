@@ -12,6 +12,7 @@
     ./ledger.nix
     ./lifecycle.nix
     ./notify.nix
+    ./projects.nix
     ./telemetry.nix
   ];
 }

@@ -14,7 +14,6 @@ from services.gateway.api.upstream import Upstream
 from services.gateway.credentials import Credential
 from services.gateway.egress.decision import Decision, Names
 from services.gateway.egress.report import EgressReports
-from services.gateway.egress.resolve import Resolver
 from services.gateway.forge.connection import ForgeAccess
 from services.gateway.ledger import Ledger
 from services.gateway.proxy import target
@@ -22,6 +21,7 @@ from services.gateway.proxy.server import ProxyServer
 from services.gateway.settings import SettingsFile
 from services.gateway.settlements import Settlements
 from services.listener import Listener
+from services.resolve import Resolver
 
 EXIT_SECONDS: Final = 120.0
 """Seconds without a connection after which the gateway ends; the next connection starts it."""

@@ -7,8 +7,9 @@ memory, processor time, file size and time, and is ended together with all its c
 import asyncio
 import contextlib
 import os
+import re
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,14 +27,36 @@ _GRACE: Final = 2.0
 """Seconds between SIGTERM, at which git removes its lock files, and SIGKILL."""
 _CHUNK: Final = 2**16
 
-_LIMITS: Final = (
-    "prlimit",
-    f"--as={512 * 2**20}",
-    f"--fsize={256 * 2**20}",
-    "--cpu=20",
-    "--core=0",
-    "--nofile=1024",
-)
+_LINE: Final = re.compile(rb"[\r\n]")
+_LONGEST_LINE: Final = 500
+
+
+class Limits(NamedTuple):
+    """The limits of git and of each program that it starts."""
+
+    memory: int
+    """Bytes of address space."""
+    file: int
+    """Bytes of the largest file that git may write."""
+    processor: int
+    """Seconds of processor time."""
+
+    def command(self) -> tuple[str, ...]:
+        """Return the beginning of a command line that sets these limits."""
+        sizes = f"--as={self.memory}", f"--fsize={self.file}", f"--cpu={self.processor}"
+        return ("prlimit", *sizes, "--core=0", "--nofile=1024")
+
+
+HOSTILE: Final = Limits(memory=512 * 2**20, file=256 * 2**20, processor=20)
+"""The limits of a git that reads what a hostile agent has written."""
+
+
+class Conditions(NamedTuple):
+    """The conditions under which git runs, besides those that hold for each git."""
+
+    limits: Limits = HOSTILE
+    environment: Mapping[str, str] = {}
+    """Variables that git gets in addition, or in place of ours."""
 
 
 class GitFailed(Unavailable):
@@ -49,6 +72,8 @@ class Ended(NamedTuple):
     """The error message: one printable line, or empty."""
     cut: bool
     """Whether git was ended because it printed more than the limit."""
+    complaints: str = ""
+    """The end of all that git printed as errors, with line breaks; untrusted text."""
 
 
 async def git(
@@ -57,6 +82,7 @@ async def git(
     stdin: bytes = b"",
     seconds: float = SECONDS,
     limit: int = OUTPUT,
+    conditions: Conditions | None = None,
 ) -> bytes:
     """Run `git ARGUMENTS` and return its output.
 
@@ -66,12 +92,20 @@ async def git(
         stdin: the input of git.
         seconds: the time limit.
         limit: the most bytes of output.
+        conditions: None: those of a git that reads what a hostile agent has written.
 
     Raises:
         GitFailed: git failed, or printed more than `limit` bytes.
         Timeout: git took longer than `seconds`.
     """
-    ended = await run(repository, *arguments, stdin=stdin, seconds=seconds, limit=limit)
+    ended = await run(
+        repository,
+        *arguments,
+        stdin=stdin,
+        seconds=seconds,
+        limit=limit,
+        conditions=conditions,
+    )
     if ended.cut:
         raise GitFailed(f"git {_verb(arguments)} prints more than {limit} bytes")
     if ended.status:
@@ -100,20 +134,26 @@ async def run(
     stdin: bytes = b"",
     seconds: float = SECONDS,
     limit: int = OUTPUT,
+    conditions: Conditions | None = None,
+    heard: Callable[[str], None] | None = None,
 ) -> Ended:
     """Run `git ARGUMENTS` as `git` does, and return its status, too.
 
     When cancelled, it leaves no process behind.
 
+    Args:
+        repository, arguments, stdin, seconds, limit, conditions: as for `git`.
+        heard: called with each line that git prints as an error or as its progress; untrusted text.
+
     Raises:
         GitFailed: git could not be started, or a signal ended it.
         Timeout: git took longer than `seconds`.
     """
-    process = await _started(repository, arguments)
+    process = await _started(repository, arguments, conditions or Conditions())
     over = False
     try:
         async with asyncio.timeout(seconds):
-            ended = await communicate(process, stdin, limit)
+            ended = await communicate(process, stdin, limit, heard)
         over = not ended.cut
     except TimeoutError:
         raise Timeout(
@@ -127,12 +167,14 @@ async def run(
     return ended
 
 
-async def _started(repository: Path, arguments: Sequence[str]) -> asyncio.subprocess.Process:
+async def _started(
+    repository: Path, arguments: Sequence[str], conditions: Conditions
+) -> asyncio.subprocess.Process:
     """Start git, and end it again when cancelled meanwhile.
 
     asyncio itself would kill git alone, and wait for the children that hold its pipes.
     """
-    starting = asyncio.create_task(_start(repository, arguments))
+    starting = asyncio.create_task(_start(repository, arguments, conditions))
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
@@ -140,10 +182,12 @@ async def _started(repository: Path, arguments: Sequence[str]) -> asyncio.subpro
         raise
 
 
-async def _start(repository: Path, arguments: Sequence[str]) -> asyncio.subprocess.Process:
+async def _start(
+    repository: Path, arguments: Sequence[str], conditions: Conditions
+) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(
-            *_LIMITS,
+            *conditions.limits.command(),
             "git",
             f"--git-dir={repository}",
             *arguments,
@@ -151,7 +195,7 @@ async def _start(repository: Path, arguments: Sequence[str]) -> asyncio.subproce
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd="/",
-            env=_environment(),
+            env={**_environment(), **conditions.environment},
             # Other users read the repositories: the manager in its container, and builds.
             umask=0o022,
             # A process group of its own, to end git with its children.
@@ -161,9 +205,14 @@ async def _start(repository: Path, arguments: Sequence[str]) -> asyncio.subproce
         raise GitFailed(f"git cannot be started: {error.strerror}") from error
 
 
-async def communicate(process: asyncio.subprocess.Process, stdin: bytes, limit: int) -> Ended:
+async def communicate(
+    process: asyncio.subprocess.Process,
+    stdin: bytes,
+    limit: int,
+    heard: Callable[[str], None] | None = None,
+) -> Ended:
     """Feed `stdin` to a git, and return how it ended; stop at more than `limit` bytes of output."""
-    complaints = asyncio.create_task(_tail(process.stderr))
+    complaints = asyncio.create_task(_tail(process.stderr, heard))
     feeding = asyncio.create_task(_feed(process.stdin, stdin))
     try:
         output = await _head(process.stdout, limit + 1)
@@ -171,7 +220,8 @@ async def communicate(process: asyncio.subprocess.Process, stdin: bytes, limit: 
             return Ended(0, output[:limit], "", cut=True)
         message = await complaints
         await feeding
-        return Ended(await process.wait(), output, _message(message), cut=False)
+        said = message.decode(errors="replace")
+        return Ended(await process.wait(), output, _message(message), cut=False, complaints=said)
     finally:
         for task in (complaints, feeding):
             task.cancel()
@@ -196,11 +246,21 @@ async def _head(stream: asyncio.StreamReader | None, size: int) -> bytes:
     return bytes(data)
 
 
-async def _tail(stream: asyncio.StreamReader | None) -> bytes:
-    """Read to the end, so that the writer does not block; return the last bytes."""
-    data = b""
+async def _tail(
+    stream: asyncio.StreamReader | None, heard: Callable[[str], None] | None = None
+) -> bytes:
+    """Read to the end, so that the writer does not block; return the last bytes.
+
+    Each line goes to `heard` when it is complete. git ends a line of progress with CR.
+    """
+    data, begun = b"", b""
     while stream and (chunk := await stream.read(_CHUNK)):
         data = (data + chunk)[-_CHUNK:]
+        if heard:
+            *lines, begun = _LINE.split(begun + chunk)
+            begun = begun[:_LONGEST_LINE]
+            for line in filter(None, lines):
+                heard(line[:_LONGEST_LINE].decode(errors="replace"))
     return data
 
 

@@ -222,6 +222,7 @@ let
     "mypy"
     "nix"
     "nixfmt"
+    "openssh"
     "ripgrep"
     "ruff"
     "socat"

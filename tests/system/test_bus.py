@@ -17,6 +17,7 @@ SERVICES = {
     names.APPROVALS: ("approvals", names.APPROVALS_PATH),
     names.DASHBOARD: ("dashboard", names.DASHBOARD_PATH),
     names.LEDGER: ("ledger", names.LEDGER_PATH),
+    names.PROJECTS: ("projects", names.PROJECTS_PATH),
 }
 
 

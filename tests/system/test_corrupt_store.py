@@ -12,6 +12,7 @@ STORES = {
     "hive-broker": "/var/lib/hyperhive/broker",
     "hive-approvals": "/var/lib/hyperhive/approvals",
     "hive-ledger": "/var/lib/hyperhive/ledger",
+    "hive-projects": "/var/lib/hyperhive/projects",
 }
 
 

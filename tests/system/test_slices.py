@@ -7,7 +7,14 @@ from tests.system.inside import inside, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
-SERVICES = ["hive-broker", "hive-lifecycle", "hive-approvals", "hive-dashboard", "hive-ledger"]
+SERVICES = [
+    "hive-broker",
+    "hive-lifecycle",
+    "hive-approvals",
+    "hive-dashboard",
+    "hive-ledger",
+    "hive-projects",
+]
 AGENTS = "/hive.slice/hive-agents.slice"
 CAP_SYS_RESOURCE = 24
 

@@ -69,10 +69,10 @@ async def _room(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RealStory]:
 def _faulty(faults: Faults) -> Callable[..., Any]:
     talk = runner.communicate
 
-    async def faulty(process: asyncio.subprocess.Process, stdin: bytes, limit: int) -> Any:
+    async def faulty(process: asyncio.subprocess.Process, *arguments: Any) -> Any:
         # Killed before it, git has begun, and is killed with us.
         async with faults.at("git"):
-            return await talk(process, stdin, limit)
+            return await talk(process, *arguments)
 
     return faulty
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from services.addresses import is_public
 from services.egress import Address, Host, Rule, allowing, is_own, place
-from services.gateway.egress.addresses import is_public
-from services.gateway.egress.resolve import LookupFailedError
 from services.gateway.egress.routes import leads_away
 from services.gateway.ledger import Ledger
 from services.gateway.settings import Network, Settings
+from services.resolve import LookupFailedError
 from services.seldom import Seldom
 from wire.errors import Conflict, HiveError, LimitExceeded
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Final
 
 from services.gateway.egress.decision import Names, Refused, Target, Unreachable
-from services.gateway.egress.resolve import LookupFailedError
 from services.gateway.forge import requests
 from services.gateway.forge.site import Site
 from services.gateway.proxy.connect import connect
@@ -13,6 +12,7 @@ from services.gateway.proxy.forward import Rewritten
 from services.gateway.proxy.head import Request
 from services.gateway.proxy.relay import Streams
 from services.gateway.settings import Network, Settings
+from services.resolve import LookupFailedError
 from wire.forge import HOST
 
 TARGET: Final = Target(HOST, 80)

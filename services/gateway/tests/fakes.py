@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from services.egress import Address
-from services.gateway.egress.resolve import LookupFailedError
+from services.resolve import LookupFailedError
 from wire.errors import HiveError
 from wire.records.ledger import EgressReport, ReserveRequest, Settlement
 

@@ -18,6 +18,7 @@ SERVICES: Final = (
     "hive-assistant.socket",
     "hive-canfilter.service",
     "hive-dashboard.socket",
+    "hive-fetch.service",
     "hive-forge.service",
     "hive-forge.socket",
     "hive-lifecycle.socket",

@@ -1,0 +1,340 @@
+"""The commands about projects: project add, list, show, fetch, cancel, set, remove."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hivectl.arguments.completers import complete_projects
+from hivectl.arguments.types import number, seconds
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.output import json_forms
+from hivectl.output.formats import age, local_time, size
+from hivectl.output.terminal import Cell, Output, Row, confirm, state_cell
+from hivectl.output.text import literal
+from hivectl.session import hive_command
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hivectl.clients.hive import Hive
+    from wire.records.projects import FetchProgress, Project, ProjectDetails
+
+FETCH_SECONDS = 3600
+QUARTER = 4
+MAX_SHOWN = 20
+
+
+@click.group()
+def project() -> None:
+    """Give repositories to agents, and keep them up to date.
+
+    A project is a repository that this host keeps: a copy of one on a forge or in a directory, or
+    one that lives in the hive alone. What only upstream has, such as a token, never reaches an
+    agent.
+    """
+
+
+_name = click.argument("name", shell_complete=complete_projects)
+_credential = click.option(
+    "--credential",
+    metavar="CREDENTIAL",
+    help="The deploy key or token: a file in /etc/hyperhive/credentials/projects.",
+)
+_no_wait = click.option(
+    "--no-wait", is_flag=True, help="Return at once; do not wait for the end of the fetch."
+)
+_timeout = click.option(
+    "--timeout",
+    type=seconds,
+    default=FETCH_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="Stop waiting after SECONDS; the fetch continues.",
+)
+
+
+@project.command("add")
+@click.argument("name")
+@click.argument("source", default="")
+@click.option("--branch", metavar="BRANCH", help="The branch of the agents, if not upstream's own.")
+@_credential
+@click.option(
+    "--depth",
+    type=number(1, 1_000_000),
+    metavar="N",
+    help="Fetch only the newest N commits of each branch.",
+)
+@click.option(
+    "--filter",
+    "filter_",
+    metavar="FILTER",
+    help="Fetch old files only when they are needed: blob:none, blob:limit=SIZE or tree:0.",
+)
+@click.option(
+    "--private",
+    is_flag=True,
+    help="The host may be one of a private network, or this host.",
+)
+@_no_wait
+@_timeout
+@hive_command
+async def add_project(
+    hive: "Hive",
+    output: Output,
+    name: str,
+    source: str,
+    branch: str | None,
+    credential: str | None,
+    depth: int | None,
+    filter_: str | None,
+    private: bool,
+    no_wait: bool,
+    timeout: float,
+) -> None:
+    """Add the project NAME, and fetch it.
+
+    SOURCE is https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, or a directory of this host
+    that the user hive-projects may read. Without SOURCE the project has no upstream: its
+    repository is new, and lives in this hive alone.
+
+    Submodules and the contents of Git LFS are not fetched. The key of an ssh host is kept with the
+    first fetch, and no other key is accepted then; `project show` prints it.
+    """
+    from wire.records.projects import AddOptions
+
+    options = AddOptions(branch, credential, depth, filter_, private)
+    where = _absolute(source)
+    await _follow(
+        hive,
+        output,
+        name,
+        lambda: hive.projects_client.add(name, where, options),
+        no_wait=no_wait or not source,
+        timeout=timeout,
+    )
+
+
+def _absolute(source: str) -> str:
+    """Return a source; the path of a directory, such as . or ../website, is made absolute."""
+    if source.startswith((".", "~")) or ("/" in source and ":" not in source):
+        return str(Path(source).expanduser().resolve())
+    return source
+
+
+async def _follow(
+    hive: "Hive",
+    output: Output,
+    name: str,
+    begin: "Callable[[], Awaitable[None]]",
+    *,
+    no_wait: bool,
+    timeout: float,
+) -> None:
+    """Begin a fetch, show its progress, and print the project."""
+    from wire.records.projects import ProjectState
+
+    if no_wait:
+        await begin()
+        project = await hive.projects.get(name)
+    else:
+        progress = _Progress(output)
+        project = await hive.projects.fetched(name, begin, progress.tell, timeout)
+    if project.state is ProjectState.FAILED:
+        raise CommandError(Exit.FAILED, f"{name}: {project.message}")
+    output.show(json_forms.project(project), [_summary(project)])
+    for note in project.notes:
+        output.note(note)
+
+
+class _Progress:
+    """Prints each phase of a fetch, and each quarter of it."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._last = ("", -1)
+
+    def tell(self, step: "FetchProgress") -> None:
+        quarter = QUARTER * step.done // step.total if step.total else QUARTER
+        if (step.phase, quarter) != self._last:
+            self._last = (step.phase, quarter)
+            self._output.progress(f"{step.phase}: {step.done} of {step.total} …")
+
+
+def _summary(project: "Project") -> str:
+    name = project.name
+    if project.state == "fetching":
+        return f"{name} is being fetched; `hivectl project show {name}` shows its state"
+    at = project.commit[:12] or "no commits"
+    return f"{name}: {literal(project.branch)} is at {at} ({size(project.size)})"
+
+
+@project.command("list")
+@hive_command
+async def list_projects(hive: "Hive", output: Output) -> None:
+    """List the projects."""
+    found = await hive.projects_client.list_projects()
+    rows: list[Row] = [
+        [
+            one.name,
+            state_cell(one.state),
+            literal(one.branch) or "-",
+            one.commit[:12] or "-",
+            age(one.fetched) if one.fetched else "-",
+            Cell(size(one.size), right=True),
+            literal(one.source) or "(this hive)",
+        ]
+        for one in found
+    ]
+    headers = ["NAME", "STATE", "BRANCH", "COMMIT", "FETCHED", "SIZE", "SOURCE"]
+    nothing = ["no projects yet; `hivectl project add` adds one"]
+    output.show([json_forms.project(one) for one in found], output.table(headers, rows) or nothing)
+
+
+@project.command("show")
+@_name
+@hive_command
+async def show_project(hive: "Hive", output: Output, name: str) -> None:
+    """Show the project NAME: its upstream, its branches, and the key of its host."""
+    details = await hive.projects_client.show(name)
+    output.show(json_forms.project_details(details), _details(details, output))
+
+
+def _details(details: "ProjectDetails", output: Output) -> list[str]:
+    one = details.project
+    state = state_cell(one.state)
+    lines = [
+        f"{one.name}: {output.paint(state.text, state.colour)}",
+        *(output.indented(one.message) if one.message else ()),
+        f"  source      {literal(one.source) or '(this hive)'}",
+        f"  branch      {literal(one.branch) or '-'}  {one.commit[:12]}",
+        f"  fetched     {local_time(one.fetched) if one.fetched else '-'}",
+        f"  size        {size(one.size)}",
+        f"  credential  {literal(one.credential) or '-'}",
+    ]
+    if one.depth or one.filter:
+        parts = [f"the newest {one.depth} commits"] if one.depth else []
+        parts += [literal(one.filter)] if one.filter else []
+        lines.append(f"  only        {', '.join(parts)}")
+    lines += [f"  host key    {literal(key)}" for key in details.host_keys]
+    lines += [f"  note        {literal(note)}" for note in one.notes]
+    rows: list[Row] = [
+        [
+            f"  {literal(branch.name)}",
+            branch.commit[:12],
+            local_time(branch.committed),
+            literal(branch.subject),
+        ]
+        for branch in details.branches[:MAX_SHOWN]
+    ]
+    lines += ["", *output.table(["  BRANCH", "COMMIT", "DATE", "SUBJECT"], rows)] if rows else []
+    if (more := details.branch_count - len(rows)) > 0:
+        lines.append(f"  and {more} more branches")
+    return lines
+
+
+@project.command("fetch")
+@_name
+@_no_wait
+@_timeout
+@hive_command
+async def fetch_project(
+    hive: "Hive", output: Output, name: str, no_wait: bool, timeout: float
+) -> None:
+    """Fetch the project NAME from its upstream now.
+
+    A timer fetches all projects every quarter of an hour, too (hive-fetch.timer).
+    """
+    await _follow(
+        hive,
+        output,
+        name,
+        lambda: hive.projects_client.fetch(name),
+        no_wait=no_wait,
+        timeout=timeout,
+    )
+
+
+@project.command("cancel")
+@_name
+@hive_command
+async def cancel_fetch(hive: "Hive", output: Output, name: str) -> None:
+    """End the fetch of the project NAME that goes on."""
+    await hive.projects_client.cancel_fetch(name)
+    output.show({"name": name, "cancelled": True}, [f"the fetch of {name} is cancelled"])
+
+
+@project.command("set")
+@_name
+@click.option("--source", metavar="SOURCE", help="The upstream, as for `project add`.")
+@click.option("--branch", metavar="BRANCH", help="The branch of the agents.")
+@_credential
+@click.option("--no-credential", is_flag=True, help="Fetch without a credential.")
+@click.option(
+    "--private/--public",
+    "private",
+    default=None,
+    help="Whether the host may be one of a private network, or this host.",
+)
+@click.option(
+    "--forget-host-keys",
+    is_flag=True,
+    help="Accept the key that the ssh host has now, and keep it.",
+)
+@_no_wait
+@_timeout
+@hive_command
+async def set_project(
+    hive: "Hive",
+    output: Output,
+    name: str,
+    source: str | None,
+    branch: str | None,
+    credential: str | None,
+    no_credential: bool,
+    private: bool | None,
+    forget_host_keys: bool,
+    no_wait: bool,
+    timeout: float,
+) -> None:
+    """Change the project NAME, and fetch it again."""
+    from wire.records.projects import SetOptions
+
+    if credential is not None and no_credential:
+        raise CommandError(Exit.USAGE, "Give either --credential or --no-credential.")
+    options = SetOptions(
+        source=None if source is None else _absolute(source),
+        branch=branch,
+        credential="" if no_credential else credential,
+        private=private,
+        forget_host_keys=forget_host_keys,
+    )
+    if options == SetOptions():
+        raise CommandError(
+            Exit.USAGE, "Give at least one option to change; see `hivectl project set --help`."
+        )
+    await _follow(
+        hive,
+        output,
+        name,
+        lambda: hive.projects_client.set(name, options),
+        no_wait=no_wait,
+        timeout=timeout,
+    )
+
+
+@project.command("remove")
+@_name
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@hive_command
+async def remove_project(hive: "Hive", output: Output, name: str, yes: bool) -> None:
+    """Delete the project NAME with its repository; upstream is not changed."""
+    if not yes:
+        found = await hive.projects.get(name)
+        alone = "" if found.source else " It has no upstream: this is the only copy."
+        confirm(f"Delete the repository of {name}?{alone}", "project remove")
+    await hive.projects_client.remove(name)
+    output.show({"name": name, "removed": True}, [f"{name} is removed"])
+
+
+COMMANDS = [project]

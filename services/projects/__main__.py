@@ -1,0 +1,57 @@
+"""The composition root of hive-projects.service."""
+
+from services import credentials, unit
+from services.config import Config
+from services.directories import state_directory
+from services.projects.access import Gate
+from services.projects.credentials import Credentials
+from services.projects.fetches import Fetches
+from services.projects.interface import Projects1
+from services.projects.projects import Projects
+from services.projects.repositories import Repositories
+from services.projects.store import Store
+from services.resolve import Resolver
+from wire import names
+from wire.bus import Bus
+
+
+class ProjectsService(unit.Service):
+    """The running service."""
+
+    def __init__(self, projects: Projects, store: Store, resolver: Resolver) -> None:
+        self._projects = projects
+        self._store = store
+        self._resolver = resolver
+
+    async def start(self) -> None:
+        """Go on with the fetches of an earlier run."""
+        self._projects.start()
+
+    async def close(self) -> None:
+        """End the fetches and close the store; the next start goes on from there."""
+        await self._projects.close()
+        self._resolver.close()
+        self._store.close()
+
+
+async def build(bus: Bus, config: Config) -> unit.Service:
+    """Put the room together on `bus`, whose name is not owned yet.
+
+    Raises:
+        CorruptStore: the store cannot be used.
+        Unavailable: git cannot be used, or the disk is full.
+    """
+    state = state_directory("projects")
+    store = Store(state / "projects.sqlite")
+    repositories = Repositories(state)
+    resolver = Resolver()
+    gate = Gate(Credentials(credentials.directory()), resolver)
+    fetches = Fetches(store, repositories, gate)
+    projects = Projects(store, repositories, gate, fetches)
+    await projects.reconcile()
+    bus.export(names.PROJECTS_PATH, Projects1(projects))
+    return ProjectsService(projects, store, resolver)
+
+
+if __name__ == "__main__":
+    unit.main("projects", lambda bus: build(bus, Config.load()), bus_name=names.PROJECTS)

@@ -1,0 +1,104 @@
+"""The sentences about a fetch that failed, with the remedy."""
+
+from typing import Final
+
+from services.projects.sources import Kind, Source
+from services.quarantine.runner import Ended
+from wire.text.escaping import prose
+
+_LONGEST: Final = 300
+
+_BY_TEXT: Final = (
+    (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "the key of the host {host} is not the one that it had. If its operator confirms the new "
+        "key, run: hivectl project set {name} --forget-host-keys",
+    ),
+    (
+        "Host key verification failed",
+        "the key of the host {host} is not known. Run: hivectl project set {name} "
+        "--forget-host-keys",
+    ),
+    (
+        "Permission denied (",
+        "{host} refuses the key. Give this project the deploy key of the repository: hivectl "
+        "project set {name} --credential CREDENTIAL",
+    ),
+    (
+        "could not read Username",
+        "{host} wants a token, or has no such repository. Name the credential: hivectl project set "
+        "{name} --credential CREDENTIAL",
+    ),
+    (
+        "Authentication failed",
+        "{host} refuses the token. Store a valid one, and restart the service: systemctl restart "
+        "hive-projects",
+    ),
+    (
+        "unable to update url base from redirection",
+        "{host} redirects to another address. Give that one: hivectl project set {name} --source "
+        "ADDRESS",
+    ),
+    (
+        "The requested URL returned error: 30",
+        "{host} redirects to another address. Give that one: hivectl project set {name} --source "
+        "ADDRESS",
+    ),
+    (
+        "server certificate verification failed",
+        "the certificate of {host} is not valid. If its authority is the operator's own, install "
+        "the certificate of the authority on this host",
+    ),
+    (
+        "SSL certificate problem",
+        "the certificate of {host} is not valid. If its authority is the operator's own, install "
+        "the certificate of the authority on this host",
+    ),
+    (
+        "No space left on device",
+        "the disk is full. Make room below /var/lib/hyperhive/projects",
+    ),
+    (
+        "dubious ownership",
+        "git refuses the directory {source} because of its owner. Give the path of the repository "
+        "itself, without links",
+    ),
+    (
+        "does not appear to be a git repository",
+        "there is no git repository at {source}, or the user hive-projects may not read it. "
+        "Check the path and its permissions",
+    ),
+    (
+        "Permission denied",
+        "the user hive-projects may not read {source}. Make the repository and the directories "
+        "above it readable, or fetch from a forge instead",
+    ),
+    (
+        "is not a commit and a branch",
+        "a branch of upstream leads to an object that is no commit",
+    ),
+    (
+        "couldn't find remote ref HEAD",
+        "upstream names no branch",
+    ),
+)
+
+
+def sentence(name: str, source: Source, ended: Ended) -> str:
+    """Return why a fetch failed, and what to do.
+
+    Args:
+        name: the project.
+        source: its upstream.
+        ended: the end of git, whose texts are untrusted.
+    """
+    words = {
+        "name": name,
+        "host": str(source.host),
+        "source": source.text if source.kind is Kind.DIRECTORY else "that address",
+    }
+    for text, reason in _BY_TEXT:
+        if text in ended.complaints:
+            return f"The fetch failed: {reason.format(**words)}."
+    said = prose(ended.message or f"git exited with status {ended.status}", one_line=True)
+    return f"The fetch failed: {said[:_LONGEST].rstrip('.')}."

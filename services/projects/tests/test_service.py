@@ -1,0 +1,153 @@
+"""The whole room on a private bus: its callers, its signals, its policy, its README."""
+
+import asyncio
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.config import Config
+from services.projects.__main__ import build
+from services.projects.interface import Projects1
+from services.projects.model import TRANSITIONS
+from services.projects.tests.conftest import LIMIT
+from services.quarantine.tests.worktree import WorkTree
+from wire import names
+from wire.bus import Bus
+from wire.clients.projects import ProjectsClient
+from wire.errors import AccessDenied, InvalidArgument, NotFound
+from wire.fixtures import Connect
+from wire.principal import DASHBOARD, THE_MANAGER, Kind, Principal, agent
+from wire.records.projects import AddOptions, ProjectState, SetOptions
+from wire.testing import FixedPrincipals
+
+ROOM = Path(__file__).parents[1]
+README = (ROOM / "README.md").read_text()
+FETCH = Principal(Kind.SERVICE, "fetch")
+
+
+@pytest.fixture
+async def service(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Bus]:
+    state = tmp_path / "projects"
+    state.mkdir()
+    monkeypatch.setenv("STATE_DIRECTORY", str(state))
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    bus = await connect()
+    running = await build(bus, Config())
+    await bus.own(names.PROJECTS)
+    await running.start()
+    yield bus
+    await running.close()
+
+
+async def client(
+    connect: Connect, principals: FixedPrincipals, who: Principal | None = None
+) -> ProjectsClient:
+    bus = await connect()
+    if who is not None:
+        principals.known[bus.unique_name] = who
+    return ProjectsClient(bus)
+
+
+async def test_a_project_from_its_addition_to_its_end(
+    service: Bus, connect: Connect, upstream: WorkTree
+) -> None:
+    bus = await connect()
+    projects = ProjectsClient(bus)
+    told: list[tuple[str, list[object]]] = []
+    gone = asyncio.Event()
+    async with bus.subscribe(sender=names.PROJECTS, interface=names.PROJECTS) as signals:
+        await projects.add("website", str(upstream.path), AddOptions())
+
+        async def listen() -> None:
+            async for signal in signals:
+                told.append((signal.member, signal.args))
+                if signal.args[:2] == ["website", "ready"] and not gone.is_set():
+                    gone.set()
+                if signal.member == "ProjectRemoved":
+                    return
+
+        async with asyncio.timeout(LIMIT):
+            listening = asyncio.create_task(listen())
+            await gone.wait()
+            [found] = await projects.list_projects()
+            shown = await projects.show("website")
+            await projects.remove("website")
+            await listening
+    assert (found.state, found.branch) == (ProjectState.READY, "main")
+    assert shown.project == found
+    assert [branch.name for branch in shown.branches] == ["main"]
+    assert "FetchProgress" in {member for member, _ in told}
+    assert told[-2:] == [
+        ("ProjectChanged", ["website", "removing"]),
+        ("ProjectRemoved", ["website"]),
+    ]
+
+
+async def test_a_wrong_option_is_named(service: Bus, connect: Connect) -> None:
+    projects = ProjectsClient(await connect())
+    with pytest.raises(InvalidArgument, match="The option of Add 'depth' is not valid"):
+        await projects.add("w", "", AddOptions(depth=0))
+    with pytest.raises(NotFound, match="There is no project 'w'"):
+        await projects.set("w", SetOptions(branch="main"))
+
+
+@pytest.mark.parametrize("who", [agent("alice"), THE_MANAGER, FETCH, DASHBOARD])
+async def test_the_operator_calls_and_the_timer_fetches(
+    service: Bus, connect: Connect, principals: FixedPrincipals, who: Principal
+) -> None:
+    projects = await client(connect, principals, who)
+    if who is DASHBOARD:
+        assert await projects.list_projects() == []
+        return
+    for call in (
+        projects.list_projects(),
+        projects.add("w", "", AddOptions()),
+        projects.set("w", SetOptions(branch="x")),
+        projects.remove("w"),
+        projects.fetch("w"),
+        projects.cancel_fetch("w"),
+        projects.show("w"),
+    ):
+        with pytest.raises(AccessDenied):
+            await call
+    if who is FETCH:
+        await projects.fetch_all()
+    else:
+        with pytest.raises(AccessDenied):
+            await projects.fetch_all()
+
+
+def test_the_policy_lets_the_timer_call_one_method_and_agents_none() -> None:
+    policy = ET.parse(ROOM / "org.hyperhive.Projects1.conf").getroot()
+    members = {
+        p.get("user") or p.get("group"): [rule.get("send_member") for rule in p]
+        for p in policy
+        if p.get("user") or p.get("group")
+    }
+    assert members["hive-fetch"] == ["FetchAll"]
+    assert set(members) == {"hive-projects", "root", "hive", "hive-fetch"}
+
+
+def test_the_readme_has_each_method_and_the_table_of_states() -> None:
+    assert all(f"`{name}`" in README for name in Projects1.methods)
+    drawn = set(re.findall(r"^(\w+) -> (\w+) ", README, re.MULTILINE))
+    assert drawn == {(str(old), str(new)) for old, to in TRANSITIONS.items() for new in to}
+
+
+def test_a_state_that_may_not_follow_is_a_fault_of_ours(tmp_path: Path) -> None:
+    from services.projects.model import Row
+    from services.projects.store import Store
+
+    store = Store(tmp_path / "projects.sqlite")
+    row = Row("w", "/x", "", ProjectState.FETCHING, "", 0, 1, 0, "", 0, "", False, ("note",))
+    store.add(row)
+    assert store.get("w") == row
+    store.put(row._replace(state=ProjectState.REMOVING))
+    with pytest.raises(ValueError, match="ready does not follow removing"):
+        store.put(row._replace(state=ProjectState.READY))
+    store.close()
