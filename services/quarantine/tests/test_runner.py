@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.quarantine.runner import GitFailed, git, resolve, run
+from services.quarantine.runner import Conditions, GitFailed, Limits, git, resolve, run
 from wire.errors import Timeout
 
 
@@ -188,3 +188,27 @@ async def test_it_does_not_ask(home: Path) -> None:
         await git(home, *shell("git credential fill #"), stdin=b"protocol=https\nhost=x\n\n")
     assert time.monotonic() - before < 10
     assert os.environ.get("GIT_TERMINAL_PROMPT") is None
+
+
+async def test_other_conditions(home: Path) -> None:
+    limits = Limits(memory=2**30, file=2**20, processor=7)
+    conditions = Conditions(limits, {"LC_ALL": "C", "EXTRA": "x"})
+    script = "ulimit -v; ulimit -f; ulimit -t; ulimit -c; echo $LC_ALL $EXTRA $HOME #"
+    found = (await git(home, *shell(script), conditions=conditions)).decode().split()
+    assert found == [str(2**20), str(2048), "7", "0", "C", "x", "/nonexistent"]
+
+
+async def test_lines_are_heard_as_they_come(home: Path) -> None:
+    lines: list[str] = []
+    words = "printf 'one\\rtwo\\r\\nthr' >&2; printf 'ee\\nrest' >&2; exit 3 #"
+    ended = await run(home, *shell(words), heard=lines.append)
+    assert lines == ["one", "two", "three"]
+    assert (ended.status, ended.complaints) == (3, "one\rtwo\r\nthree\nrest")
+
+
+async def test_a_line_without_end_is_not_kept(home: Path) -> None:
+    lines: list[str] = []
+    await run(
+        home, *shell("yes | tr -d '\\n' | head -c 3000000 >&2; echo >&2 #"), heard=lines.append
+    )
+    assert [len(line) for line in lines] == [500]
