@@ -66,9 +66,12 @@ class Fetches:
         if name in self._running:
             self._again.add(name)
             return
-        task = self._tasks.start(self._run(name), f"fetch {name}")
-        self._running[name] = task
-        task.add_done_callback(lambda _: self._running.pop(name, None))
+        self._running[name] = self._tasks.start(self._run(name), f"fetch {name}")
+
+    def ensure(self, name: str) -> None:
+        """Fetch a project, whose row says so already, unless a fetch of it goes on."""
+        if name not in self._running:
+            self.begin(name)
 
     async def stop(self, name: str) -> bool:
         """End the fetch of a project, and wait for that; return whether there was one."""
@@ -78,6 +81,7 @@ class Fetches:
             return False
         task.cancel()
         await asyncio.wait({task})
+        self._running.pop(name, None)  # it may not have begun
         return True
 
     async def cancel(self, name: str) -> None:
@@ -103,8 +107,11 @@ class Fetches:
                 async with self._slots:
                     await self._fetch_once(name)
         except HiveError as error:
-            # The disk does not take the row, which still says that a fetch is wanted.
+            # The disk does not take the row, which still says that a fetch is wanted: the timer
+            # tries again.
             log.error("The end of the fetch of %s could not be kept: %s", name, error)
+        finally:
+            self._running.pop(name, None)
 
     async def _fetch_once(self, name: str) -> None:
         row = self._store.find(name)

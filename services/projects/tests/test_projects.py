@@ -7,10 +7,19 @@ import pytest
 from git import Repo
 
 from services.projects import fetches, projects
+from services.projects.model import Row
 from services.projects.repositories import GIT
+from services.projects.store import Store
 from services.projects.tests.conftest import LIMIT, Room
 from services.quarantine.tests.worktree import WorkTree
-from wire.errors import AlreadyExists, Conflict, InvalidArgument, LimitExceeded, NotFound
+from wire.errors import (
+    AlreadyExists,
+    Conflict,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+    Unavailable,
+)
 from wire.records.projects import AddOptions, ProjectState, SetOptions
 
 READY, FAILED = ProjectState.READY, ProjectState.FAILED
@@ -205,6 +214,25 @@ async def test_all_are_fetched_by_the_timer(room: Room, upstream: WorkTree) -> N
     room.projects.fetch_all()
     assert [(await room.settled(name)).commit for name in ("one", "two")] == [tip, tip]
     assert room.state("own") is READY
+
+
+async def test_the_timer_repeats_a_fetch_whose_end_a_full_disk_forgot(
+    room: Room, upstream: WorkTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.added("website", str(upstream.path))
+    tried = asyncio.Event()
+
+    def full(self: Store, row: Row) -> None:
+        tried.set()
+        raise Unavailable("The disk is full.")
+
+    room.projects.fetch("website")
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "put", full)
+        await asyncio.wait_for(tried.wait(), LIMIT)
+    assert room.state("website") is ProjectState.FETCHING
+    room.projects.fetch_all()
+    assert (await room.settled("website")).state is READY
 
 
 async def test_progress_is_told(room: Room, upstream: WorkTree) -> None:
