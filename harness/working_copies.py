@@ -24,7 +24,7 @@ REMOTE: Final = "applied"
 GIT_TIMEOUT: Final = 120.0
 """Seconds that a git command may take."""
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,8}")
+_NAME: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,7}[a-z0-9])?")
 
 
 class GitError(Exception):

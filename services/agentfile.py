@@ -37,6 +37,9 @@ from services.tomllines import line_of, most_dots
 NAME: Final = "agent.toml"
 """The name of the file in an agent's repository."""
 
+BYTE_ORDER_MARK: Final = "\ufeff"
+"""The character with which some editors begin a file; TOML 1.0 does not know it."""
+
 MAX_BYTES: Final = 64 * 1024
 MAX_PROMPT_BYTES: Final = 16 * 1024
 MAX_ENTRIES: Final = 100
@@ -336,7 +339,7 @@ def parse(text: str) -> AgentFile:
         return AgentFile.model_validate(loads(text))
     except ValidationError as error:
         path = error.errors()[0]["loc"]
-        line = line_of(text, [part for part in path if part != "[key]"])
+        line = line_of(text.removeprefix(BYTE_ORDER_MARK), [part for part in path if part != "[key]"])
         raise ValueError(f"{NAME}, line {line}: {sentence(AgentFile, error)}") from None
 
 
@@ -349,7 +352,7 @@ def loads(text: str) -> dict[str, object]:
     if most_dots(text) > MAX_DOTS:
         raise ValueError(f"{NAME} has a line with more than {MAX_DOTS} dots outside of strings.")
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
     except ValueError as error:
         what, _, place = str(error).rpartition(" (at ")
         if not what:

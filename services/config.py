@@ -687,7 +687,7 @@ class Config(Section):
         named = path or os.environ.get(ENVIRONMENT)
         file = Path(named or PATH)
         try:
-            text = file.read_text()
+            text = file.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             if named:
                 raise ConfigError(f"{file} does not exist.") from None

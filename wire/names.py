@@ -49,8 +49,9 @@ SYSTEM: Final = "system"
 ALL_AGENTS: Final = "*"
 """The recipient that stands for all registered agents except the sender."""
 
-AGENT_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,8}")
-"""The shape of an agent's name; nixos-container allows 11 bytes, two of them are `h-`.
+AGENT_NAME: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,7}[a-z0-9])?")
+"""The shape of an agent's name; nixos-container allows 11 bytes, two of them are `h-`. It does not end
+with a hyphen, because the name of a machine, which is a host name, does not.
 
 Reserved names have this shape, too: see `is_agent_name`.
 """
@@ -111,7 +112,7 @@ def check_agent_name(name: str) -> None:
         )
     raise InvalidArgument(
         f"{name[:40]!r} is not a valid agent name: {_fault(name)}. Use 1 to {MAX_AGENT_NAME} "
-        "lower-case letters, digits and hyphens (a-z, 0-9, -), the first of them a letter."
+        "lower-case letters, digits and inner hyphens (a-z, 0-9, -), the first of them a letter."
     )
 
 
@@ -123,7 +124,7 @@ def _fault(name: str) -> str:
         return "it contains characters other than lower-case letters, digits and hyphens"
     if len(name) > MAX_AGENT_NAME:
         return f"it has {len(name)} characters"
-    return "it does not begin with a letter"
+    return "it ends with a hyphen" if name[0].isalpha() else "it does not begin with a letter"
 
 
 def check_model_name(name: str) -> None:

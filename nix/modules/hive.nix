@@ -42,7 +42,7 @@ let
   # As wire/names.py.
   isAgentName =
     name:
-    builtins.match "[a-z][a-z0-9-]{0,8}" name != null && name != "operator" && name != "system";
+    builtins.match "[a-z]([a-z0-9-]{0,7}[a-z0-9])?" name != null && name != "operator" && name != "system";
   wrongNames = lib.filter (name: !isAgentName name) (
     lib.attrNames (cfg.agents // cfg.credentials.agents)
   );
@@ -220,7 +220,7 @@ in
       }) exposed
       ++ map (name: {
         assertion = false;
-        message = "services.hyperhive: \"${name}\" is not a valid agent name. Use 1 to 9 lower-case letters, digits and hyphens, the first of them a letter, but not a reserved name.";
+        message = "services.hyperhive: \"${name}\" is not a valid agent name. Use 1 to 9 lower-case letters, digits and hyphens, the first of them a letter and the last not a hyphen, but not a reserved name.";
       }) wrongNames
       ++ [
         {

@@ -30,6 +30,7 @@ def with_entry(text: str, key: str, entry: str) -> str | None:
     Raises:
         Conflict: the entry cannot be added to this text.
     """
+    text = text.removeprefix(agentfile.BYTE_ORDER_MARK)
     before = agentfile.loads(text)
     entries = before.get(key, [])
     if not isinstance(entries, list):

@@ -267,3 +267,8 @@ def test_the_line_is_that_of_the_key(before: str) -> None:
     assert f"line {lines + 2}: resources.memory_max" in refused(
         f"{before}[resources]\nmemory_max = 'lots'\nmemory_high = '1G'\n"
     )
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert parse("\ufeffmodel = 'opus'\n").model == "opus"
+    assert "line 2: packages" in refused("\ufeffmodel = 'opus'\npackages = 3\n")

@@ -18,6 +18,7 @@ def test_values_and_defaults(tmp_path: Path) -> None:
     config = load(tmp_path, "[broker]\nmax_body_bytes = 5\n")
     assert config.broker.max_body_bytes == 5
     assert config.harness == Config().harness
+    assert load(tmp_path, "\ufeff[broker]\nmax_body_bytes = 5\n") == config
 
 
 def test_each_agent_may_have_limits_of_its_own(tmp_path: Path) -> None:

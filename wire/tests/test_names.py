@@ -6,7 +6,7 @@ from wire.errors import InvalidArgument
 from wire.names import check_agent_name, check_model_name, is_agent_name
 
 
-@pytest.mark.parametrize("name", ["a", "manager", "alice-2", "a-b-c-d-e", "alice-"])
+@pytest.mark.parametrize("name", ["a", "manager", "alice-2", "a-b-c-d-e", "a--b"])
 def test_it_is_valid(name: str) -> None:
     check_agent_name(name)
     assert is_agent_name(name)
@@ -23,6 +23,9 @@ def test_it_is_valid(name: str) -> None:
         ("alice-and-bob", "it has 13 characters"),
         ("2bob", "it does not begin with a letter"),
         ("-bob", "it does not begin with a letter"),
+        ("bob-", "it ends with a hyphen"),
+        ("a-", "it ends with a hyphen"),
+        ("-", "it does not begin with a letter"),
         ("operator", "it is reserved. Choose another name."),
         ("system", "it is reserved. Choose another name."),
     ],

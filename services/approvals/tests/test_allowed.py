@@ -20,6 +20,8 @@ RULE = "Bash(git push origin main)"
             f'allowed_tools = ["{RULE}"]\n# ours\n[environment]\nA = "b"\n',
         ),
         ('a = 1\nallowed_tools = ["X"] # y\n', f'a = 1\nallowed_tools = ["{RULE}", "X"] # y\n'),
+        ('\ufeffallowed_tools = ["X"]\n', f'allowed_tools = ["{RULE}", "X"]\n'),
+        ("\ufeff# ours\n", f'allowed_tools = ["{RULE}"]\n# ours\n'),
         ("allowed_tools = []", f'allowed_tools = ["{RULE}"]'),
         (
             'allowed_tools = [ # these\n  "X",  # why\n]\n',

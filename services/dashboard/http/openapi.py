@@ -26,7 +26,7 @@ _NUMBER: Final[Json] = {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
 _TAILS: Final[Json] = {"type": "array", "items": {"type": "string"}, "maxItems": 32}
 _EVENTS: Final = {"before": _NUMBER, "after": _NUMBER, "turn": _NUMBER, "limit": _NUMBER}
 _FORM: Final[Json] = {"type": "string", "enum": ["jsonl", "html"], "default": "jsonl"}
-_NAME: Final[Json] = {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,8}$"}
+_NAME: Final[Json] = {"type": "string", "pattern": "^[a-z]([a-z0-9-]{0,7}[a-z0-9])?$"}
 
 
 class Operation(NamedTuple):
