@@ -6,109 +6,34 @@ from collections.abc import Sequence
 
 import click
 
-from hivectl.commands import (
-    agents,
-    approvals,
-    assistant,
-    budgets,
-    chat,
-    completion,
-    configurations,
-    containers,
-    credentials,
-    dashboard,
-    dead_letters,
-    deployments,
-    egress,
-    export,
-    forward,
-    history,
-    holds,
-    import_nixos,
-    login,
-    logs,
-    maintenance,
-    messages,
-    project,
-    questions,
-    reminders,
-    steering,
-    threads,
-    turns,
-    watch,
-)
+from hivectl import command_table
+from hivectl.arguments.hints import hint
 from hivectl.exit_codes import BY_ERROR, CommandError, Exit, ReaderLeftError, help_text
+from hivectl.output import streams
+from hivectl.output.preferences import main_options
 from hivectl.output.text import safe
-
-SECTIONS: dict[str, list[click.Command]] = {
-    "Agents": [
-        *agents.COMMANDS,
-        *containers.COMMANDS,
-        *logs.COMMANDS,
-        *login.COMMANDS,
-        *forward.COMMANDS,
-    ],
-    "Turns": [
-        *watch.COMMANDS,
-        *chat.COMMANDS,
-        *turns.COMMANDS,
-        *export.COMMANDS,
-        *steering.COMMANDS,
-        *holds.COMMANDS,
-    ],
-    "Costs and budgets": [turns.cost, *budgets.COMMANDS],
-    "Messages": [*messages.COMMANDS, *threads.COMMANDS, *history.COMMANDS, *dead_letters.COMMANDS],
-    "Questions and reminders": [*questions.COMMANDS, *reminders.COMMANDS],
-    "Approvals and deployments": [
-        *approvals.COMMANDS,
-        *deployments.COMMANDS,
-        *configurations.COMMANDS,
-        *egress.COMMANDS,
-    ],
-    "Projects": [*project.COMMANDS],
-    "The hive": [
-        *credentials.COMMANDS,
-        *dashboard.COMMANDS,
-        *assistant.COMMANDS,
-        *maintenance.COMMANDS,
-        *import_nixos.COMMANDS,
-        *completion.COMMANDS,
-    ],
-}
-"""The commands by topic, in the order in which the help lists them."""
-
-
-class _Main(click.Group):
-    """A group whose help lists the commands by topic."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        width = max(map(len, self.commands))
-        for title, commands in SECTIONS.items():
-            with formatter.section(title):
-                formatter.write_dl(
-                    [(f"{c.name:<{width}}", c.get_short_help_str(limit=60)) for c in commands]
-                )
 
 
 @click.group(
-    cls=_Main,
+    cls=command_table.Main,
+    invoke_without_command=True,
     epilog=f"\b\nExit codes:\n{help_text()}",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(package_name="hyperhive")
-def cli() -> None:
+@click.version_option(None, "-V", "--version", package_name="hyperhive")
+@main_options
+@click.pass_context
+def cli(context: click.Context) -> object:
     """Watch and control a hive of agents.
 
-    Run it as root or as a member of the group hive. `hivectl COMMAND --help` describes a command.
+    Run it as root or as a member of the group hive. Without a command, it shows the state of the
+    hive, as `hivectl status` does. `hivectl COMMAND --help` describes a command. The options below
+    may also stand after the command.
     """
-
-
-for _commands in SECTIONS.values():
-    for _command in _commands:
-        cli.add_command(_command)
+    if context.invoked_subcommand is not None:
+        return None
+    overview = command_table.find("status")
+    return overview.main([], standalone_mode=False, parent=context) if overview else None
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -120,16 +45,14 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed before click handles it.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # A message with characters that the locale cannot encode must not fail the command.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
+        streams.prepare()
         result: object = cli.main(list(arguments), prog_name="hivectl", standalone_mode=False)
+        sys.stdout.flush()
     except click.Abort:
         return Exit.INTERRUPTED
     except click.ClickException as error:
-        error.show()
-        return Exit.USAGE
+        return _fail(Exit.USAGE, _sentence(error))
     except CommandError as failure:
         return _fail(failure.code, str(failure), failure.details)
     except ReaderLeftError:
@@ -137,6 +60,27 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _explain(error)
     return result if isinstance(result, int) else Exit.OK
+
+
+def _sentence(error: click.ClickException) -> str:
+    """Return an error of the usage in the style of all errors, with the command that helps."""
+    match error:
+        case click.NoSuchOption():
+            options = (error.possibilities or []) if error.ctx is None else _options(error.ctx)
+            meant = hint(error.option_name, options)
+            sentence = f"There is no option {error.option_name}.{meant}"
+        case _:
+            sentence = error.format_message().rstrip()
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return sentence
+    end = "" if sentence.endswith((".", "?")) else "."
+    does = "describes the command" if error.ctx.parent else "lists the commands"
+    return f"{sentence}{end} `{error.ctx.command_path} --help` {does}."
+
+
+def _options(context: click.Context) -> list[str]:
+    """Return the options of a command."""
+    return [name for parameter in context.command.get_params(context) for name in parameter.opts]
 
 
 def _explain(error: Exception) -> int:

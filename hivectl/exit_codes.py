@@ -15,6 +15,7 @@ class Exit(IntEnum):
     CONFLICT = 6
     TIMEOUT = 7
     LIMIT = 8
+    DEGRADED = 9
     INTERRUPTED = 130
     READER_LEFT = 141
 
@@ -29,6 +30,7 @@ MEANING: dict[Exit, str] = {
     Exit.CONFLICT: "the object exists already, or its state does not allow the operation",
     Exit.TIMEOUT: "the operation did not complete in time; it may still complete",
     Exit.LIMIT: "a limit on sizes or numbers was exceeded",
+    Exit.DEGRADED: "`status`: the hive runs, but something is wrong in it, or with the agent",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
     Exit.READER_LEFT: "the reader of the output closed the pipe",
 }

@@ -7,19 +7,19 @@ from typing import Final
 
 import click
 
-from hivectl.cli import SECTIONS
+from hivectl.command_table import sections
 from hivectl.exit_codes import MEANING
 from man.roff import escape
 
 _OPTION: Final = re.compile(r"((?:--?[\w-]+(?:, )?)+)(?: (.*))?")
-_SHARED: Final = ("--json", "--no-wait", "--timeout")
+_SHARED: Final = ("--json", "--output", "--no-wait", "--timeout")
 """The options that hivectl.1.md describes, for all commands that take them."""
 
 
 def commands() -> str:
     """Return each command by topic: its arguments, its help and its options."""
     lines: list[str] = []
-    for title, found in SECTIONS.items():
+    for title, found in sections().items():
         lines += [f"## {title}", ""]
         for command in found:
             lines += _command(command)

@@ -70,9 +70,8 @@ def greet(instance: Instance, ports: Ports) -> None:
     if instance.name != DEFAULT:
         run = f"sandbox/sandbox --name {instance.name} exec hivectl"
     print(f"\nThe hive is up. Its dashboard: {address}\n\nTry:")
-    print(f'  {run} send manager "ask bob for six times seven"')
-    print(f"  {run} inbox --wait 60")
-    print(f"  {run} list")
+    print(f'  {run} send manager "ask bob for six times seven" --wait')
+    print(f"  {run}")
 
 
 def _nixos(instance: Instance) -> str:

@@ -339,7 +339,8 @@ def parse(text: str) -> AgentFile:
         return AgentFile.model_validate(loads(text))
     except ValidationError as error:
         path = error.errors()[0]["loc"]
-        line = line_of(text.removeprefix(BYTE_ORDER_MARK), [part for part in path if part != "[key]"])
+        keys = [part for part in path if part != "[key]"]
+        line = line_of(text.removeprefix(BYTE_ORDER_MARK), keys)
         raise ValueError(f"{NAME}, line {line}: {sentence(AgentFile, error)}") from None
 
 

@@ -35,6 +35,8 @@ SERVICE_UNITS: Final = {
     PROJECTS: "hive-projects.service",
 }
 """The unit of each service that has a name on the bus."""
+NOTIFY_UNIT: Final = "hive-notify.service"
+"""The unit that posts to webhooks."""
 
 AGENT_INTERFACE: Final = "org.hyperhive.Agent1"
 JOB_INTERFACE: Final = "org.hyperhive.Job1"
@@ -50,8 +52,8 @@ ALL_AGENTS: Final = "*"
 """The recipient that stands for all registered agents except the sender."""
 
 AGENT_NAME: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,7}[a-z0-9])?")
-"""The shape of an agent's name; nixos-container allows 11 bytes, two of them are `h-`. It does not end
-with a hyphen, because the name of a machine, which is a host name, does not.
+"""The shape of an agent's name; nixos-container allows 11 bytes, two of them are `h-`. It does not
+end with a hyphen, because the name of a machine, which is a host name, does not.
 
 Reserved names have this shape, too: see `is_agent_name`.
 """

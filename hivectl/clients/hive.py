@@ -1,9 +1,10 @@
 """The connection to a hive: one bus, and a client for each service."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from hivectl.clients import new_messages
 from hivectl.clients.agents import Agents
 from hivectl.clients.budgets import Budgets
 from hivectl.clients.inbox import Inbox
@@ -11,6 +12,7 @@ from hivectl.clients.jobs import Jobs
 from hivectl.clients.machined import Machined
 from hivectl.clients.projects import Projects
 from hivectl.clients.questions import Questions
+from hivectl.clients.units import Units
 from wire.bus import Bus
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
@@ -19,6 +21,7 @@ from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import LifecycleClient
 from wire.clients.projects import ProjectsClient
 from wire.errors import Unavailable
+from wire.records.broker import Message, MessageFilter
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -45,6 +48,7 @@ class Hive:
     projects: Projects
     inbox: Inbox
     questions: Questions
+    units: Units
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -55,12 +59,13 @@ class Hive:
         self.ledger = LedgerClient(bus)
         self.projects_client = ProjectsClient(bus)
         self.machined = Machined(bus)
-        self.agents = Agents(bus, self.lifecycle)
+        self.agents = Agents(bus, self.lifecycle, self.approvals)
         self.budgets = Budgets(bus, self.ledger)
         self.jobs = Jobs(bus, self.lifecycle)
         self.projects = Projects(bus, self.projects_client)
         self.inbox = Inbox(bus, self.broker)
         self.questions = Questions(bus, self.broker)
+        self.units = Units(bus)
 
     def events(self, name: str) -> "AgentEvents":
         """Return the events of the agent `name`."""
@@ -76,6 +81,16 @@ class Hive:
         from wire.turn_export import Export
 
         return Export(AgentWeb(), name, turn, form)
+
+    async def newest_message(self) -> int:
+        """Return the number of the newest message of the hive; 0 if there is none."""
+        return await new_messages.newest(self.broker, MessageFilter())
+
+    def new_messages(
+        self, wanted: "MessageFilter", after: int
+    ) -> "AsyncGenerator[list[Message], None]":
+        """Yield the messages that match as they are sent, after the one with the number `after`."""
+        return new_messages.follow(self._bus, self.broker, wanted, "MessagesChanged", after)
 
     def message_ends(self) -> "AbstractAsyncContextManager[MessageEnds]":
         """Watch how the operator's messages end; enter the context before sending."""

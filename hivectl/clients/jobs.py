@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 from wire import names
 from wire.bus import Bus
@@ -11,6 +12,9 @@ from wire.errors import HiveError, NotFound, Timeout, Unavailable
 from wire.records import decode
 from wire.records.lifecycle import JobProperties, JobRemoved, ManagedObjects
 from wire.signals import Signal
+
+MOST_LINES: Final = 200
+"""The lines of one signal that are kept of a job that nobody waits for yet."""
 
 
 class Jobs:
@@ -39,12 +43,24 @@ class Jobs:
             raise NotFound(f"Job {number} does not exist, or has ended.") from error
 
     @asynccontextmanager
-    async def watch(self) -> AsyncIterator["EndedJobs"]:
+    async def watch(
+        self, output: Callable[[list[str]], None] = lambda _lines: None
+    ) -> AsyncIterator["EndedJobs"]:
         """Watch how jobs end.
 
         Enter the context *before* the call that starts a job: a quick end is missed otherwise.
+
+        Args:
+            output: gets the lines that the job prints while its end is waited for, such as those of
+                a build.
         """
-        ended = EndedJobs(self._lifecycle.managed_objects)
+        ended = EndedJobs(self._lifecycle.managed_objects, output)
+        printed = await self._bus.on_signal(
+            ended.on_output,
+            sender=names.LIFECYCLE,
+            interface=names.JOB_INTERFACE,
+            member="Output",
+        )
         removed = await self._bus.on_signal(
             ended.on_removed,
             sender=names.LIFECYCLE,
@@ -59,6 +75,7 @@ class Jobs:
                 await owner.close()
         finally:
             await removed.close()
+            await printed.close()
 
 
 class EndedJobs:
@@ -67,9 +84,23 @@ class EndedJobs:
     A job outlives lifecycle: when lifecycle is killed, the next one continues the job.
     """
 
-    def __init__(self, managed_objects: Callable[[], Awaitable[ManagedObjects]]) -> None:
-        """`managed_objects` returns the agents and jobs that lifecycle has now."""
+    def __init__(
+        self,
+        managed_objects: Callable[[], Awaitable[ManagedObjects]],
+        output: Callable[[list[str]], None] = lambda _lines: None,
+    ) -> None:
+        """Watch.
+
+        Args:
+            managed_objects: returns the agents and jobs that lifecycle has now.
+            output: gets the lines that the job prints whose end is waited for.
+        """
         self._managed_objects = managed_objects
+        self._output = output
+        self._printed: dict[str, list[str]] = {}
+        """The lines of jobs before their ends are waited for."""
+        self._path = ""
+        """The job whose end is waited for."""
         self._ended: dict[str, JobRemoved] = {}
         self._unreadable: list[tuple[Signal, HiveError]] = []
         """The signals of a lifecycle of another version."""
@@ -86,6 +117,14 @@ class EndedJobs:
             self._ended[ended.job] = ended
         self._changed.set()
 
+    def on_output(self, signal: Signal) -> None:
+        """Pass the lines of the job on; the reply that names the job may still be on its way."""
+        [lines] = signal.args
+        if signal.path == self._path:
+            self._output(lines)
+        else:
+            self._printed.setdefault(signal.path, []).extend(lines[:MOST_LINES])
+
     def on_restart(self, _owner: str) -> None:
         """Note that lifecycle started again."""
         self._restarted = True
@@ -99,6 +138,9 @@ class EndedJobs:
             Unavailable: the job ended while lifecycle was not running.
             Conflict: lifecycle is of another version, and the result is not known to this one.
         """
+        self._path = path
+        if early := self._printed.pop(path, []):
+            self._output(early)
         ending = asyncio.ensure_future(self._wait(path))
         try:
             async with asyncio.timeout(seconds):

@@ -9,12 +9,13 @@ from hivectl.arguments.completers import complete_all_requests, complete_request
 from hivectl.arguments.types import commit, number
 from hivectl.commands.egress import marked_place
 from hivectl.exit_codes import CommandError, Exit
+from hivectl.jobs import follow, job_options
 from hivectl.output import json_forms
 from hivectl.output.diffstat import diffstat, settings
 from hivectl.output.formats import local_time, spent_of
 from hivectl.output.terminal import Cell, Output, Row, confirm, require_terminal, state_cell
 from hivectl.output.text import elide, literal, one_line
-from hivectl.session import follow, hive_command, job_options
+from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
@@ -216,9 +217,6 @@ async def _read(
     """
     from wire.records.approvals import ApprovalFilter, ApprovalState
 
-    if commit is None:
-        remedy = f"Name the commit that you have read: hivectl {verb} {number} --commit COMMIT."
-        require_terminal(verb, remedy)
     found = await hive.approvals.list_approvals(ApprovalFilter(id=number))
     if not found:
         raise CommandError(
@@ -229,6 +227,9 @@ async def _read(
     in_progress = (ApprovalState.APPROVED, ApprovalState.BUILDING)
     if request.state is not ApprovalState.PENDING and not (now and request.state in in_progress):
         return request, None  # approvals refuses the decision, and says why
+    if commit is None:
+        remedy = f"Name the commit that you have read: hivectl {verb} {number} --commit COMMIT."
+        require_terminal(verb, remedy)
     if commit is not None and not request.commit.startswith(commit):
         raise CommandError(
             Exit.CONFLICT,

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hivectl.command_table import Group
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output.formats import iso_time, local_time
+from hivectl.output.preferences import output_options
 from hivectl.output.terminal import Output, confirm
 from hivectl.output.text import literal
-from hivectl.session import json_option
 from wire.credentials import ASSISTANT_DIRECTORY, AssistantRight
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from hivectl.output.terminal import Row
 
 
-@click.group()
+@click.group(cls=Group)
 def assistant() -> None:
     """Give assistants of yours access to the hive, over MCP.
 
@@ -40,8 +41,8 @@ _name = click.argument("name")
     help="Let it act in your name: send messages, answer questions, or approve and deny requests. "
     "Can be repeated. Without it, the assistant only reads.",
 )
-@json_option
-def create_assistant(name: str, rights: tuple[str, ...], as_json: bool) -> None:
+@output_options
+def create_assistant(name: str, rights: tuple[str, ...]) -> None:
     """Make a token for the assistant NAME, and print it.
 
     The token is printed once; only its hash is stored. The endpoint listens as long as there is a
@@ -52,7 +53,7 @@ def create_assistant(name: str, rights: tuple[str, ...], as_json: bool) -> None:
     made = _assistants().create(name, map(AssistantRight, rights))
     listens = host.apply(any_left=True)
     url = host.address()
-    output = Output(as_json=as_json)
+    output = Output()
     output.show(
         {"name": name, "token": made.token, "rights": sorted(set(rights)), "url": url},
         [
@@ -65,7 +66,7 @@ def create_assistant(name: str, rights: tuple[str, ...], as_json: bool) -> None:
 
 
 @assistant.command("list")
-@json_option
+@output_options
 def list_assistants(as_json: bool) -> None:
     """List the assistants that have a token, and their rights."""
     _need_root()
@@ -78,7 +79,7 @@ def list_assistants(as_json: bool) -> None:
         ]
         for one in stored
     ]
-    output = Output(as_json=as_json)
+    output = Output()
     lines = output.table(["NAME", "MAY", "CREATED"], rows)
     output.show(
         [
@@ -97,8 +98,8 @@ def list_assistants(as_json: bool) -> None:
 @assistant.command("revoke")
 @_name
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@json_option
-def revoke_assistant(name: str, yes: bool, as_json: bool) -> None:
+@output_options
+def revoke_assistant(name: str, yes: bool) -> None:
     """Revoke the token of the assistant NAME, at once."""
     from hivectl.host import assistants as host
 
@@ -107,7 +108,7 @@ def revoke_assistant(name: str, yes: bool, as_json: bool) -> None:
         confirm(f"Revoke the token of {name}?", "assistant revoke")
     any_left = _assistants().revoke(name)
     stopped = host.apply(any_left=any_left)
-    output = Output(as_json=as_json)
+    output = Output()
     output.show({"name": name, "revoked": True}, [f"the token of {name} is revoked"])
     _warn(output, stopped)
 

@@ -13,9 +13,10 @@ import click
 from hivectl.arguments.completers import complete_agents
 from hivectl.commands.approvals import DEPLOY_SECONDS
 from hivectl.exit_codes import CommandError, Exit
+from hivectl.jobs import follow, job_options
 from hivectl.output.terminal import Output, confirm, require_terminal
 from hivectl.output.text import literal
-from hivectl.session import follow, hive_command, job_options
+from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
@@ -79,9 +80,9 @@ async def edit(
     editor ends, hivectl checks the file, shows the change, and asks before it deploys the change.
     If something else was deployed meanwhile, nothing is done, and the edited text is kept.
     """
+    found = await hive.approvals.get_file(name, file)
     if not yes:
         require_terminal("edit")
-    found = await hive.approvals.get_file(name, file)
     with tempfile.TemporaryDirectory(prefix="hivectl-edit-") as folder:
         place = Path(folder) / Path(file).name
         place.write_text(found.text)

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 import click
 
 from hivectl.arguments.completers import complete_agents
+from hivectl.arguments.hints import hint
 from hivectl.arguments.types import record_id
 from hivectl.exit_codes import CommandError, Exit
+from hivectl.jobs import follow, follow_each, job_options
 from hivectl.output import json_forms
+from hivectl.output.agent_status import not_enforced
 from hivectl.output.formats import amount, local_time, size
 from hivectl.output.terminal import Cell, Output, Row, confirm
-from hivectl.session import follow, hive_command, job_options
+from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
@@ -19,7 +22,12 @@ if TYPE_CHECKING:
     from wire.records.lifecycle import ResourceChanges
 
 _agent = click.argument("name", shell_complete=complete_agents)
-_one_or_all = click.argument("name", required=False, shell_complete=complete_agents)
+_agents = click.argument(
+    "names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete_agents
+)
+_some_or_all = click.argument(
+    "names", metavar="[NAME]...", nargs=-1, shell_complete=complete_agents
+)
 
 
 @click.command()
@@ -45,20 +53,19 @@ async def rebuild(hive: "Hive", output: Output, name: str, no_wait: bool, timeou
 
 
 @click.command()
-@_agent
+@_agents
 @job_options
 @hive_command
-async def update(hive: "Hive", output: Output, name: str, no_wait: bool, timeout: float) -> None:
+async def update(
+    hive: "Hive", output: Output, names: Sequence[str], no_wait: bool, timeout: float
+) -> None:
     """Update an agent to this version of Hyperhive.
 
     If another version made the agent's container, the agent is restarted at once, even during a
-    turn. `hivectl update-all` waits for the end of the turn.
+    turn. `hivectl update-all` waits for the end of the turn. NAME may be a pattern such as 'b*'.
     """
-    await follow(
-        hive,
-        output,
-        lambda: hive.agents.call(name, lambda agent: agent.update()),
-        f"updating {name}",
+    await follow_each(
+        *(hive, output, names, lambda agent: agent.update(), "updating"),
         no_wait=no_wait,
         timeout=timeout,
     )
@@ -85,22 +92,20 @@ def _everybody_or(
     help_text: str,
 ) -> click.Command:
     @click.command(command, help=help_text)
-    @_one_or_all
+    @_some_or_all
     @click.option(
         "--all", "everybody", is_flag=True, help=f"{command.capitalize()} all running agents."
     )
     @hive_command
-    async def verb(hive: "Hive", output: Output, name: str | None, everybody: bool) -> None:
-        if (name is None) is not everybody:
+    async def verb(hive: "Hive", output: Output, names: Sequence[str], everybody: bool) -> None:
+        if bool(names) is everybody:
             raise CommandError(Exit.USAGE, "Give either NAME or --all.")
-        running = ("running", "paused")
-        names = (
-            [a.name for a in await hive.agents.all() if a.state in running] if not name else [name]
-        )
-        for one in names:
+        found = await (hive.agents.select(names) if names else hive.agents.all())
+        chosen = [a.name for a in found if names or a.state in ("running", "paused")]
+        for one in chosen:
             await hive.agents.call(one, method)
-        output.show(
-            {"agents": names}, [f"{one}: {done}" for one in names] or ["no agent is running"]
+        output.done(
+            {"agents": chosen}, [f"{one}: {done}" for one in chosen] or ["no agent is running"]
         )
 
     return verb
@@ -111,13 +116,14 @@ pause = _everybody_or(
     lambda agent: agent.pause(),
     "paused",
     "Pause an agent: it gets no processor time.\n\n"
-    "Give either NAME or --all. `hivectl resume` lets the processes continue.",
+    "Give either NAME, which may be a pattern such as 'b*', or --all. `hivectl resume` lets the "
+    "processes continue.",
 )
 resume = _everybody_or(
     "resume",
     lambda agent: agent.resume(),
     "resumed",
-    "Resume a paused agent.\n\nGive either NAME or --all.",
+    "Resume a paused agent.\n\nGive either NAME, which may be a pattern such as 'b*', or --all.",
 )
 
 
@@ -154,9 +160,12 @@ async def limits(hive: "Hive", output: Output, name: str, changes: Sequence[str]
 
 
 def _limit_lines(held: dict[str, int], usage: dict[str, int], output: Output) -> list[str]:
-    rows: list[Row] = [[key, Cell(amount(key, held[key]), right=True)] for key in held]
+    rows: list[Row] = [
+        [key, Cell(amount(key, value), right=True), not_enforced(key).strip()]
+        for key, value in held.items()
+    ]
     used: list[Row] = [[key, Cell(amount(key, usage[key]), right=True)] for key in usage]
-    lines = output.table(["LIMIT", "VALUE"], rows) or ["no limits"]
+    lines = output.table(["LIMIT", "VALUE", ""], rows) or ["no limits"]
     return [*lines, "", *(output.table(["USES", "NOW"], used) or ["not running"])]
 
 
@@ -211,6 +220,13 @@ async def purge(
     hive: "Hive", output: Output, name: str, yes: bool, no_wait: bool, timeout: float
 ) -> None:
     """Delete the kept data of a destroyed agent."""
+    kept = [one.name for one in await hive.lifecycle.list_tombstones()]
+    if name not in kept:
+        raise CommandError(
+            Exit.NOT_FOUND,
+            f"No data of a destroyed agent {name!r} are kept; `hivectl tombstones` lists such "
+            f"agents.{hint(name, kept)}",
+        )
     if not yes:
         confirm(f"Delete all kept data of {name}? This cannot be undone.", "purge")
     await follow(

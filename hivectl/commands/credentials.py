@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING
 import click
 
 from hivectl.arguments.completers import complete_agents
+from hivectl.command_table import Group
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output.formats import iso_time, local_time
+from hivectl.output.preferences import output_options
 from hivectl.output.terminal import Output, confirm
 from hivectl.output.text import literal
-from hivectl.session import json_option
 
 if TYPE_CHECKING:
     from hivectl.host.credentials import Place, Places, Stored
 
 
-@click.group()
+@click.group(cls=Group)
 def credentials() -> None:
     """Store the API keys and tokens that the gateways use.
 
@@ -36,8 +37,8 @@ _forge = click.option(
 @_name
 @_forge
 @click.option("--plain", is_flag=True, help="Do not encrypt: store it readable, for root alone.")
-@json_option
-def set_credential(name: str | None, forge: bool, plain: bool, as_json: bool) -> None:
+@output_options
+def set_credential(name: str | None, forge: bool, plain: bool) -> None:
     """Store the credential of the agent NAME, or that of all agents.
 
     You type the secret at the prompt, or pass it on standard input; it is never an argument, which
@@ -53,7 +54,7 @@ def set_credential(name: str | None, forge: bool, plain: bool, as_json: bool) ->
     secret = files.read_secret(place.words)
     program = None if plain else files.encrypter()
     file = files.store(place, secret, program)
-    output = Output(as_json=as_json)
+    output = Output()
     output.show(
         {"agent": name, "forge": forge, "file": str(file), "encrypted": program is not None},
         [f"{place.words} is stored in {file}{'' if program else ', unencrypted'}"],
@@ -62,7 +63,7 @@ def set_credential(name: str | None, forge: bool, plain: bool, as_json: bool) ->
 
 
 @credentials.command("list")
-@json_option
+@output_options
 def list_credentials(as_json: bool) -> None:
     """List the stored credentials, without their values.
 
@@ -84,7 +85,7 @@ def list_credentials(as_json: bool) -> None:
         ]
         for one in stored
     ]
-    output = Output(as_json=as_json)
+    output = Output()
     lines = output.table(["FOR", "ENCRYPTED", "CHANGED", "FILE"], rows)
     output.show(
         [
@@ -124,8 +125,8 @@ def _remark(stored: "Stored", bad: bool) -> str:
 @_name
 @_forge
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@json_option
-def remove_credential(name: str | None, forge: bool, yes: bool, as_json: bool) -> None:
+@output_options
+def remove_credential(name: str | None, forge: bool, yes: bool) -> None:
     """Delete the credential of the agent NAME, or that of all agents."""
     from hivectl.host import credentials as files
 
@@ -133,7 +134,7 @@ def remove_credential(name: str | None, forge: bool, yes: bool, as_json: bool) -
     if not yes and place.files:
         confirm(f"Delete {place.words}?", "credentials remove")
     gone = [str(file) for file in files.remove(place)]
-    output = Output(as_json=as_json)
+    output = Output()
     output.show(
         {"agent": name, "forge": forge, "removed": gone}, [f"deleted {file}" for file in gone]
     )

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 import click
 
 from hivectl.arguments.types import record_id
+from hivectl.command_table import Group
 from hivectl.output import json_forms
 from hivectl.output.formats import local_time
+from hivectl.output.preferences import output_options
 from hivectl.output.terminal import Output, Row
 from hivectl.output.text import literal, one_line
-from hivectl.session import hive_command, json_option
+from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
@@ -39,10 +41,10 @@ async def login_link(hive: "Hive", output: Output, role: str) -> None:
     output.show({"url": url, "role": role}, [output.paint(url, "")])
 
 
-@click.group(invoke_without_command=True)
-@json_option
+@click.group(cls=Group, invoke_without_command=True)
+@output_options
 @click.pass_context
-def sessions(context: click.Context, as_json: bool) -> None:
+def sessions(context: click.Context) -> None:
     """List the sessions of the dashboard, the last used first.
 
     A session is a browser that is logged in. The address is that of the browser, or that of a proxy
@@ -50,7 +52,7 @@ def sessions(context: click.Context, as_json: bool) -> None:
     minutes.
     """
     if context.invoked_subcommand is None:
-        _list_sessions(as_json=as_json)  # type: ignore[call-arg]  # hive_command takes it away
+        _list_sessions()
 
 
 @hive_command

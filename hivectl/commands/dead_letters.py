@@ -7,6 +7,7 @@ import click
 
 from hivectl.arguments.completers import complete_dead_letters
 from hivectl.arguments.types import record_id
+from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
 from hivectl.output.formats import local_time
 from hivectl.output.listing import message_lines
@@ -86,6 +87,7 @@ async def drop(hive: "Hive", output: Output, numbers: Sequence[int], yes: bool) 
     They remain in the history.
     """
     if not yes:
+        await _expect(hive, numbers)
         what = f"dead letter {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} dead letters"
         confirm(f"Drop {what}? Dropped messages are never delivered.", "drop")
     await hive.broker.drop(list(numbers))
@@ -93,6 +95,24 @@ async def drop(hive: "Hive", output: Output, numbers: Sequence[int], yes: bool) 
         [{"id": number, "state": "dropped"} for number in numbers],
         [f"message {number} dropped" for number in numbers],
     )
+
+
+async def _expect(hive: "Hive", numbers: Sequence[int]) -> None:
+    """Check, before a question is asked, that there are such dead letters.
+
+    Raises:
+        CommandError: one is not a dead letter.
+    """
+    from wire.records.broker import MessageFilter, MessageState
+
+    for number in numbers:
+        wanted = MessageFilter(after=number - 1 or None, before=number + 1)
+        found = await hive.broker.list_messages(wanted, 1)
+        if not found or found[0].state is not MessageState.DEAD:
+            raise CommandError(
+                Exit.NOT_FOUND,
+                f"Message {number} is not a dead letter; `hivectl dead-letters` lists them.",
+            )
 
 
 COMMANDS = [dead_letters, requeue, drop]

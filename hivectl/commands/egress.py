@@ -8,11 +8,12 @@ import click
 from hivectl.arguments.completers import complete_agents, complete_refused
 from hivectl.arguments.types import host_and_port, number, past
 from hivectl.exit_codes import CommandError, Exit
+from hivectl.jobs import JOB_SECONDS, job_done
 from hivectl.output import json_forms
 from hivectl.output.formats import count, local_time, place, size
 from hivectl.output.terminal import Cell, Output, Row, state_cell
 from hivectl.output.text import literal, one_line
-from hivectl.session import JOB_SECONDS, hive_command, job_done
+from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive

@@ -1,5 +1,6 @@
 """The command that writes a turn to a file: export-turn."""
 
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     help="Write to FILE, which must not exist, readable only by you; or into a directory, with the "
     "name NAME-turn-TURN.jsonl or .html.",
 )
-@hive_command
+@functools.partial(hive_command, formats=False)
 async def export_turn(
     hive: "Hive", output: Output, name: str, turn: int, form: str | None, file: Path | None
 ) -> None:

@@ -7,8 +7,8 @@ import click
 
 from hivectl.arguments.completers import complete_agents
 from hivectl.arguments.types import number
+from hivectl.output.preferences import output_options
 from hivectl.output.terminal import Output
-from hivectl.session import json_option
 
 if TYPE_CHECKING:
     from wire.errors import HiveError
@@ -25,8 +25,8 @@ MAX_PORT = 65535
     metavar="PORT",
     help="The port of this host's 127.0.0.1.  [default: the same]",
 )
-@json_option
-def forward(name: str, port: int, local: int | None, as_json: bool) -> None:
+@output_options
+def forward(name: str, port: int, local: int | None) -> None:
     """Forward a port of 127.0.0.1 to an agent's container.
 
     Runs until Ctrl-C. A program in the container must listen on PORT of its 127.0.0.1 or ::1, and
@@ -39,7 +39,7 @@ def forward(name: str, port: int, local: int | None, as_json: bool) -> None:
     from wire.web_socket import connect_port
 
     check_agent_name(name)
-    output = Output(as_json=as_json)
+    output = Output()
 
     async def run() -> None:
         from hivectl.host.forward import LOOPBACK, forwarding

@@ -6,7 +6,7 @@ import click
 
 from hivectl.arguments.completers import complete_agents
 from hivectl.arguments.types import number, past
-from hivectl.session import json_option
+from hivectl.output.preferences import Form, output_options, preferences
 
 
 @click.command()
@@ -32,14 +32,13 @@ from hivectl.session import json_option
     help="The same as --unit build: only lines from builds of the agent's configurations.",
 )
 @click.option("--since", type=past, metavar="TIME", help="Only lines since TIME.")
-@functools.partial(json_option, printed="one JSON object per line")
+@functools.partial(output_options, printed="one JSON object per line")
 def logs(
     name: str,
     follow: bool,
     lines: int | None,
     part: str | None,
     since: int | None,
-    as_json: bool,
 ) -> int:
     """Show the journal of an agent.
 
@@ -48,6 +47,7 @@ def logs(
     """
     from hivectl.host.journal import Part, Wanted, journalctl
 
+    as_json = preferences().form is not Form.SHORT
     return journalctl(
         name, Wanted(Part(part) if part else None, lines, since, follow=follow, as_json=as_json)
     )

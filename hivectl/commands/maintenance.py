@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from hivectl.exit_codes import BY_ERROR, CommandError, Exit
+from hivectl.output.preferences import output_options
 from hivectl.output.terminal import Output
-from hivectl.session import hive_command, json_option
+from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
@@ -41,8 +42,8 @@ async def backup(hive: "Hive", output: Output, file: Path | None) -> None:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@json_option
-def restore(file: Path, as_json: bool) -> None:
+@output_options
+def restore(file: Path) -> None:
     """Replace the broker's store with a backup.
 
     Stop the hive first, with `systemctl stop hive.target`, and start it afterwards, with
@@ -63,7 +64,7 @@ def restore(file: Path, as_json: bool) -> None:
         )
         code = Exit(done.returncode) if done.returncode in BY_ERROR.values() else Exit.FAILED
         raise CommandError(code, said)
-    output = Output(as_json=as_json)
+    output = Output()
     output.show({"restored": str(file.absolute())}, output.plain(done.stdout.strip()))
 
 

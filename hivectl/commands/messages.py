@@ -1,13 +1,15 @@
 """Commands about messages and inboxes: send, unsend, inbox, purge-inbox."""
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import click
 
 from hivectl.arguments.completers import complete_agents
-from hivectl.arguments.types import record_id, seconds
+from hivectl.arguments.types import number, record_id, seconds
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
 from hivectl.output.formats import local_time
@@ -20,10 +22,19 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 180.0
 
+_wait = functools.partial(
+    click.option,
+    "--wait",
+    type=seconds,
+    is_flag=False,
+    flag_value=WAIT_SECONDS,
+    metavar="[SECONDS]",
+)
+
 
 @click.command()
 @click.argument("to", shell_complete=complete_agents)
-@click.argument("body")
+@click.argument("body", nargs=-1, required=True)
 @click.option(
     "--urgent",
     is_flag=True,
@@ -44,21 +55,26 @@ WAIT_SECONDS = 180.0
     metavar="KEY",
     help="If you sent a message with this KEY before, send nothing and print its ID.",
 )
+@_wait(
+    help="Wait for the next message from TO, at most SECONDS "
+    f"({WAIT_SECONDS:g} if left out), print it, and acknowledge it.",
+)
 @hive_command
 async def send(
     hive: "Hive",
     output: Output,
     to: str,
-    body: str,
+    body: Sequence[str],
     urgent: bool,
     interrupt: bool,
     in_reply_to: int | None,
     dedupe_key: str | None,
+    wait: float | None,
 ) -> None:
     """Send a message to an agent.
 
-    TO is the name of an agent, or `*` for all agents. BODY is the message, or `-` to read it from
-    standard input.
+    TO is the name of an agent, or `*` for all agents. BODY is the message, whose words need no
+    quotes, or `-` to read it from standard input.
     """
     from wire.records.broker import SendOptions
 
@@ -67,11 +83,45 @@ async def send(
     options = SendOptions(
         in_reply_to=in_reply_to, dedupe_key=dedupe_key, urgent=urgent, interrupt=interrupt
     )
-    number = await hive.broker.send(to, stdin_text() if body == "-" else body, options)
+    text = typed_text(body)
+    if wait is None:
+        number = await _known_to(hive, to, hive.broker.send(to, text, options))
+        output.done({"id": number}, [await _queued(hive, number, to, urgent=urgent)])
+        return
+    after = await hive.inbox.newest()
+    number = await _known_to(hive, to, hive.broker.send(to, text, options))
+    output.note(await _queued(hive, number, to, urgent=urgent))
+    answers = await hive.inbox.wait(wait, None if to == "*" else to, after)
+    output.show(
+        {"id": number, "answers": [json_forms.message(m) for m in answers]},
+        _message_lines(answers, output),
+    )
+    if not answers:
+        raise _nothing_came(wait)
+    await hive.inbox.acknowledge([m.id for m in answers])
+
+
+async def _known_to(hive: "Hive", to: str, sending: Awaitable[int]) -> int:
+    """Send a message; if the recipient does not exist, name the agent that was meant."""
+    from wire.errors import NotFound
+
+    try:
+        return await sending
+    except NotFound:
+        await hive.agents.expect(to)
+        raise
+
+
+async def _queued(hive: "Hive", number: int, to: str, *, urgent: bool) -> str:
+    """Return the sentence about a message that was sent."""
     line = f"message {number} queued for {'all agents' if to == '*' else to}"
     if not urgent and any(hold.agent == to for hold in await hive.broker.list_holds()):
         line += f"; {to} is held: see `hivectl holds`"
-    output.show({"id": number}, [line + await _why_unread(hive, to)])
+    return line + await _why_unread(hive, to)
+
+
+def _nothing_came(seconds: float) -> CommandError:
+    return CommandError(Exit.TIMEOUT, f"No message arrived within {seconds:g} s.")
 
 
 async def _why_unread(hive: "Hive", to: str) -> str:
@@ -100,12 +150,17 @@ async def unsend(hive: "Hive", output: Output, numbers: Sequence[int]) -> None:
     ID is the number that `hivectl send` printed. The ID of a message to `*` takes back all copies
     that nobody has. To stop an agent that works on a message, cancel its turn: `hivectl cancel`.
     """
-    for number in numbers:
-        await hive.broker.retract(number)
-    output.show(
-        [{"id": number, "state": "retracted"} for number in numbers],
-        [f"message {number} taken back" for number in numbers],
+    for one in numbers:
+        await hive.broker.retract(one)
+    output.done(
+        [{"id": one, "state": "retracted"} for one in numbers],
+        [f"message {one} taken back" for one in numbers],
     )
+
+
+def typed_text(words: Sequence[str]) -> str:
+    """Return the words that were typed as one text, or standard input for a single `-`."""
+    return stdin_text() if list(words) == ["-"] else " ".join(words)
 
 
 def stdin_text() -> str:
@@ -133,14 +188,16 @@ def stdin_text() -> str:
     help="Show only messages from NAME.",
 )
 @click.option(
-    "--wait",
-    type=seconds,
-    is_flag=False,
-    flag_value=WAIT_SECONDS,
-    metavar="[SECONDS]",
-    help="If the inbox is empty, wait for a message, at most SECONDS "
-    f"({WAIT_SECONDS:g} if left out).",
+    "--after",
+    type=number(least=0),
+    metavar="ID",
+    help="Show only messages after the one with this ID; 0 for all.",
 )
+@_wait(
+    help="Wait for the next message, at most SECONDS "
+    f"({WAIT_SECONDS:g} if left out). With --after, return at once if there is one already.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Show further messages as they come.")
 @hive_command
 async def inbox(
     hive: "Hive",
@@ -148,28 +205,53 @@ async def inbox(
     ack: bool,
     everything: bool,
     sender: str | None,
+    after: int | None,
     wait: float | None,
+    follow: bool,
 ) -> None:
     """Show the messages to you.
 
-    A message stays in the inbox until it is acknowledged, in the dashboard or with --ack.
+    A message stays in the inbox until it is acknowledged, in the dashboard or with --ack. With
+    --follow, the messages that wait are shown, and then each one that comes; with --json, each is
+    one line.
     """
-    if everything and wait is not None:
-        raise CommandError(Exit.USAGE, "Give only one of --all and --wait.")
+    if [everything, wait is not None, follow].count(True) > 1:
+        raise CommandError(Exit.USAGE, "Give only one of --all, --wait and --follow.")
+    if follow:
+        await _follow(hive, output, sender, after or 0, ack=ack)
+        return
     if wait is None:
-        messages = await hive.inbox.messages(everything=everything, sender=sender)
+        messages = await hive.inbox.messages(everything=everything, sender=sender, after=after)
+        if not messages:
+            await hive.agents.expect_sender(sender)
     else:
-        messages = await hive.inbox.wait(wait, sender)
+        messages = await hive.inbox.wait(wait, sender, after)
     # Shown first and then acknowledged: no message is gone before somebody saw it.
     output.show(
         [json_forms.message(m) for m in messages],
         _message_lines(messages, output) or ["inbox is empty"],
     )
-    unread = [m.id for m in messages if m.state in ("queued", "leased", "dead")]
-    if ack and unread:
-        await hive.inbox.acknowledge(unread)
+    if ack:
+        await _acknowledge(hive, messages)
     if wait is not None and not messages:
-        raise CommandError(Exit.TIMEOUT, f"No message arrived within {wait:g} s.")
+        raise _nothing_came(wait)
+
+
+async def _follow(
+    hive: "Hive", output: Output, sender: str | None, after: int, *, ack: bool
+) -> None:
+    async with aclosing(hive.inbox.follow(sender, after)) as coming:
+        async for messages in coming:
+            for message in messages:
+                output.show_next(json_forms.message(message), _message_lines([message], output))
+            if ack:
+                await _acknowledge(hive, messages)
+
+
+async def _acknowledge(hive: "Hive", messages: "Sequence[Message]") -> None:
+    unread = [m.id for m in messages if m.state in ("queued", "leased", "dead")]
+    if unread:
+        await hive.inbox.acknowledge(unread)
 
 
 def _message_lines(messages: "list[Message]", output: Output) -> list[str]:
@@ -211,6 +293,7 @@ async def purge_inbox(
     """
     from wire.records.broker import PurgeOptions
 
+    await hive.agents.expect_sender(name)
     if not yes:
         whose = f"all messages from {sender}" if sender else "all messages"
         confirm(

@@ -7,6 +7,7 @@ import click
 
 from hivectl.arguments.completers import complete_projects
 from hivectl.arguments.types import number, seconds
+from hivectl.command_table import Group
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
 from hivectl.output.formats import age, local_time, size
@@ -25,7 +26,7 @@ QUARTER = 4
 MAX_SHOWN = 20
 
 
-@click.group()
+@click.group(cls=Group)
 def project() -> None:
     """Give repositories to agents, and keep them up to date.
 

@@ -7,7 +7,7 @@ import click
 
 from hivectl.arguments.completers import complete_agents, complete_questions
 from hivectl.arguments.types import duration, number, record_id, seconds
-from hivectl.commands.messages import WAIT_SECONDS, stdin_text
+from hivectl.commands.messages import WAIT_SECONDS, stdin_text, typed_text
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
 from hivectl.output.listing import question_lines, question_table
@@ -62,6 +62,9 @@ async def questions(
     state = None if everything else QuestionState.OPEN
     wanted = QuestionFilter(recipient=to, sender=asker, state=state)
     found = await hive.broker.list_questions(wanted, limit)
+    if not found:
+        await hive.agents.expect_sender(to)
+        await hive.agents.expect_sender(asker)
     if full:
         lines = question_lines(found, output)
     else:
@@ -89,9 +92,12 @@ async def answer(hive: "Hive", output: Output, number: int, text: Sequence[str])
     from wire.records.broker import ALLOW_ALWAYS, DENY
 
     question = await hive.questions.get(number)
+    if question.state != "open":
+        # The broker says why: that is the fault, and not a choice that does not exist.
+        await hive.broker.answer(number, list(text))
     given = _chosen(question, text)
     lines = []
-    if question.rule and ALLOW_ALWAYS in given and question.state == "open":
+    if question.rule and ALLOW_ALWAYS in given:
         # First: if that fails, the question stays open.
         why = f"Question {number}: the operator always allows {question.rule}."
         allowed = await hive.approvals.allow_tool(question.asker, question.rule, why)
@@ -178,7 +184,7 @@ async def cancel_question(hive: "Hive", output: Output, number: int) -> None:
 
 @click.command()
 @click.argument("name", shell_complete=complete_agents)
-@click.argument("question")
+@click.argument("question", nargs=-1, required=True)
 @click.option(
     "--choice",
     "choices",
@@ -211,7 +217,7 @@ async def ask(
     hive: "Hive",
     output: Output,
     name: str,
-    question: str,
+    question: Sequence[str],
     choices: Sequence[str],
     multi: bool,
     ttl: int | None,
@@ -220,10 +226,11 @@ async def ask(
 ) -> None:
     """Ask an agent a question.
 
-    QUESTION is the question, or `-` to read it from standard input. The answer arrives in your
-    inbox. With --wait it is also printed, one choice per line.
+    QUESTION is the question, whose words need no quotes, or `-` to read it from standard input.
+    The answer arrives in your inbox. With --wait it is printed, one choice per line, and the
+    message with it is acknowledged.
     """
-    text = stdin_text() if question == "-" else question
+    text = typed_text(question)
     options = _options(choices, multi, ttl, dedupe_key)
     if wait is None:
         number = await hive.broker.ask(name, text, options)
@@ -234,6 +241,7 @@ async def ask(
         output.note(f"question {number} asked of {name}; waiting for the answer")
         resolved = await ended.end_of(number, wait)
     _show_end(resolved, output, wait)
+    await hive.inbox.acknowledge_answer(number)
 
 
 def _options(

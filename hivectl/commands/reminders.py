@@ -1,12 +1,13 @@
 """The command about reminders: remind."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from hivectl.arguments.completers import complete_reminders
 from hivectl.arguments.types import duration, future, record_id
-from hivectl.commands.messages import stdin_text
+from hivectl.commands.messages import typed_text
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
 from hivectl.output.formats import local_time
@@ -22,7 +23,7 @@ _LISTED = 1000
 
 
 @click.command()
-@click.argument("text", required=False)
+@click.argument("words", metavar="[TEXT]", nargs=-1)
 @click.option(
     "--at",
     "due",
@@ -55,7 +56,7 @@ _LISTED = 1000
 async def remind(
     hive: "Hive",
     output: Output,
-    text: str | None,
+    words: Sequence[str],
     due: int | None,
     after: int | None,
     listing: bool,
@@ -64,11 +65,13 @@ async def remind(
 ) -> None:
     """Send yourself a reminder, or list or cancel reminders.
 
-    TEXT arrives in your inbox when it is due; `-` reads it from standard input.
+    TEXT, whose words need no quotes, arrives in your inbox when it is due; `-` reads it from
+    standard input.
 
     TIME follows the host's clock; 10:00 means the next 10:00. DURATION (90s, 10m, 1h30m, 2d, 1w)
     is elapsed time: setting the clock does not change when the reminder is due.
     """
+    text = " ".join(words) if words else None
     chosen = [text is not None, listing or everything, cancelled is not None]
     if chosen.count(True) != 1:
         raise CommandError(Exit.USAGE, "Give exactly one of TEXT, --list and --cancel ID.")
@@ -79,7 +82,7 @@ async def remind(
     if (due, after) != (None, None) and text is None:
         raise CommandError(Exit.USAGE, "--at and --in need TEXT, the text of the reminder.")
     if text is not None:
-        await _remind(hive, output, stdin_text() if text == "-" else text, due, after)
+        await _remind(hive, output, typed_text(words), due, after)
     elif cancelled is not None:
         await hive.broker.cancel_reminder(cancelled)
         output.show({"id": cancelled, "state": "cancelled"}, [f"reminder {cancelled} cancelled"])

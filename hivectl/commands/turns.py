@@ -172,4 +172,4 @@ def _cost_row(c: "Cost", key: Cell | str) -> Row:
     return [*(Cell(text, right=True) for text in numbers), key]
 
 
-COMMANDS = [turns]
+COMMANDS = [turns, cost]

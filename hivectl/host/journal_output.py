@@ -5,21 +5,17 @@ journalctl itself replaces control characters only.
 
 import ctypes
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import IO, Final
 
-import click
-
-from hivectl.exit_codes import CommandError, Exit, ReaderLeftError
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.output import pager
+from hivectl.output.preferences import preferences
 from hivectl.output.text import safe
 
 _PR_SET_PDEATHSIG: Final = 1
-_LESS: Final = "FRSXMK"
-"""The options with which journalctl runs less."""
 
 
 def show(
@@ -53,12 +49,12 @@ def show(
         raise CommandError(Exit.FAILED, f"journalctl could not be started: {error}.") from error
     assert process.stdout is not None  # noqa: S101 - a pipe, as asked for
     lines = shown(process.stdout, as_json=as_json)
+    paged = preferences().pager and pager.rows() and not follow and not as_json
+    program = pager.command() if paged else None
     try:
-        if sys.stdout.isatty() and not follow and not as_json:
-            os.environ.setdefault("LESS", _LESS)
-            click.echo_via_pager(lines)
-        else:
-            _print(lines)
+        if program is None or not pager.page(program, lines):
+            for line in lines:
+                print(line, flush=True)
         if process.stdout.read(1):
             process.kill()  # the reader left the pager early
             return Exit.OK
@@ -74,22 +70,12 @@ def _end_with_parent() -> None:
 
 
 def shown(output: IO[bytes] | Iterable[bytes], *, as_json: bool) -> Iterator[str]:
-    """Yield the lines of `output`, each with its newline, as they may be shown."""
+    """Yield the lines of `output`, without their newlines, as they may be shown."""
     for line in output:
         text = line.decode(errors="replace").removesuffix("\n")
-        yield (_ascii_json(text) if as_json else safe(text, multiline=True)) + "\n"
+        yield _ascii_json(text) if as_json else safe(text, multiline=True)
 
 
 def _ascii_json(text: str) -> str:
     """Return JSON in ASCII: other characters stand in its strings only."""
     return "".join(c if " " <= c <= "~" else json.dumps(c)[1:-1] for c in text)
-
-
-def _print(lines: Iterable[str]) -> None:
-    try:
-        for line in lines:
-            print(line, end="", flush=True)
-    except BrokenPipeError:
-        # The interpreter flushes once more when it exits, and would report the error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise ReaderLeftError from None

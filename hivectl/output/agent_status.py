@@ -4,14 +4,18 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from hivectl.host import cgroups
 from hivectl.output import json_forms
-from hivectl.output.formats import age, amount, local_time, size, spent_of
+from hivectl.output.fields import Fields
+from hivectl.output.formats import ago, amount, local_time, size, span, spent_of
 from hivectl.output.terminal import Cell, Output, state_cell
 from hivectl.output.text import literal, one_line
 
 if TYPE_CHECKING:
+    from hivectl.output.json_forms import Json
+    from wire.records.approvals import Deploy
     from wire.records.ledger import Budget
-    from wire.records.lifecycle import AgentProperties, JobProperties, Network
+    from wire.records.lifecycle import AgentProperties, JobProperties, Network, Usage
 
 MANY: Final = 10**8
 """Tokens of a context from which on they are not told exactly in a list."""
@@ -90,67 +94,147 @@ def context_cell(agent: "AgentProperties") -> Cell:
     return Cell(text, right=True)
 
 
-def description(
-    agent: "AgentProperties",
-    disk: int | None,
-    job: "JobProperties | None",
-    budgets: "Sequence[Budget]",
-    lines: Sequence[str],
-    output: Output,
-) -> list[str]:
-    """Return the lines that describe an agent.
+class AgentStatus:
+    """Everything about one agent, as `hivectl status` shows it."""
 
-    Args:
-        agent: the agent.
-        disk: the disk space that it uses; None if it was not measured yet.
-        job: its job, if it has one.
-        budgets: its budgets that have a limit.
-        lines: the last lines of its log, if they are to be shown.
-        output: knows the terminal.
-    """
+    def __init__(
+        self,
+        agent: "AgentProperties",
+        job: "JobProperties | None",
+        usage: "Usage",
+        budgets: "Sequence[Budget] | None",
+        log: Sequence[str],
+        deployed: "Deploy | None",
+    ) -> None:
+        """Take what the services know.
 
-    def state(name: str, since: int) -> str:
-        cell = state_cell(name)
-        shown = output.paint(cell.text, cell.colour)
-        return f"{shown} since {local_time(since)}" + (f" ({age(since)})" if since else "")
+        Args:
+            agent: the agent.
+            job: its job, if it has one.
+            usage: the resources that it uses.
+            budgets: its budgets that have a limit; None if the ledger does not answer.
+            log: the last lines of its log.
+            deployed: its last deployment; None if it is not known.
+        """
+        self._agent = agent
+        self._job = job
+        self._usage = usage
+        self._budgets = budgets
+        self._log = log
+        self._deployed = deployed
 
-    fields = {
-        "state": state(agent.state, agent.since),
-        **_job(job),
-        "turn": state(agent.turn_state, agent.turn_since),
-        **_if("reason", one_line(agent.turn_reason)),
-        **_if("until", local_time(agent.turn_until) if agent.turn_until else ""),
-        **_if("activity", one_line(agent.activity)),
-        **_if("crashes", _crashes(agent)),
-        **_if("help", remedy(agent)),
-        "at boot": "starts" if agent.enabled else "stays off",
-        "model": model_words(agent),
-        **_if("effort", literal(agent.effort)),
-        "context": _context(agent),
-        **_if("session", one_line(agent.session)),
-        "logged in": "yes" if agent.logged_in else "no",
-        "deployed": output.paint(agent.deployed_commit[:12] or "the initial configuration", ""),
-        "image": "the host" if agent.image == "/" else literal(agent.image),
-        "machine": output.paint(agent.machine, ""),
-        "unit": output.paint(agent.unit, ""),
-        "uids": f"{agent.uid_base} to {agent.uid_base + 65535}",
-        "port": _port(agent),
-        **_if("budget", output.paint(*_budgets(budgets))),
-        "limits": _limits(json_forms.amounts(agent.resources)) or "none",
-        "disk": output.paint(*_disk(disk, agent.resources.disk_max)),
-        **_if("ports", ", ".join(str(one) for one in agent.network.ports if one != agent.port)),
-        "network": output.paint(*_network(agent.network)),
-        "version": f"outdated; `hivectl update {agent.name}` updates it"
-        if agent.stale
-        else "current",
-        "invocation": output.paint(agent.invocation_id or "-", ""),
-    }
-    described = [output.paint(agent.name, "bold")]
-    described += [f"  {key + ':':<12}{value}" for key, value in fields.items()]
-    if lines:
-        described += ["", "  the last lines of its log:"]
-        described += [line for text in lines for line in output.indented(text)]
-    return described
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether the agent does not work, and does not do so again by itself."""
+        return in_trouble(self._agent) or self._agent.turn_state == "needs-login"
+
+    def value(self) -> "dict[str, Json]":
+        """Return the JSON form."""
+        budgets, job = self._budgets, self._job
+        more: dict[str, Json] = {
+            "budgets": None if budgets is None else [json_forms.budget(b) for b in budgets],
+            "job": {"id": job.id, "verb": str(job.verb)} if job else None,
+            "disk": self._usage.disk,
+            "usage": json_forms.amounts(self._usage),
+            "not_enforced": [limit for limit in _held(self._agent) if cgroups.missing(limit)],
+            "deployment": json_forms.deploy(self._deployed) if self._deployed else None,
+            "help": remedy(self._agent) or None,
+            "last_lines": list(self._log),
+        }
+        return json_forms.agent(self._agent) | more
+
+    def lines(self, output: Output) -> list[str]:
+        """Return the lines for people."""
+        agent = self._agent
+        fields = Fields(output)
+        self._add_state(fields, output)
+        self._add_session(fields, output)
+        self._add_resources(fields, output)
+        self._add_container(fields, output)
+        cell = state_cell(agent.state)
+        colour = "red" if self.is_in_trouble else cell.colour
+        lines = [f"{output.paint('●', colour)} {output.paint(agent.name, 'bold')}", *fields.lines()]
+        if self._log:
+            lines += ["", *(line for text in self._log for line in output.indented(text))]
+        return lines
+
+    def _add_state(self, fields: Fields, output: Output) -> None:
+        agent = self._agent
+        fields.add("state", _since(output, agent.state, agent.since))
+        if self._job:
+            number = self._job.id
+            fields.add(
+                "job", f"{number}, {self._job.verb}; `hivectl cancel-job {number}` cancels it"
+            )
+        fields.add("turn", _since(output, agent.turn_state, agent.turn_since))
+        fields.add("reason", one_line(agent.turn_reason))
+        fields.add("until", local_time(agent.turn_until) if agent.turn_until else "")
+        fields.add("activity", one_line(agent.activity))
+        fields.add("crashes", _crashes(agent))
+        fields.add("help", remedy(agent))
+        fields.add("at boot", "starts" if agent.enabled else "stays off")
+
+    def _add_session(self, fields: Fields, output: Output) -> None:
+        agent = self._agent
+        fields.add("model", model_words(agent))
+        fields.add("effort", literal(agent.effort))
+        fields.add("context", _context(agent))
+        fields.add("session", one_line(agent.session))
+        fields.add("logged in", "yes" if agent.logged_in else "no")
+        fields.add("deployed", output.paint(_deployed(agent, self._deployed), ""))
+        fields.add("version", _version(agent))
+
+    def _add_resources(self, fields: Fields, output: Output) -> None:
+        agent, usage = self._agent, self._usage
+        fields.add("budget", output.paint(*_budgets(self._budgets or ())))
+        memory = [] if usage.memory is None else [size(usage.memory)]
+        memory += [] if usage.memory_peak is None else [f"at most {size(usage.memory_peak)}"]
+        fields.add("memory", ", ".join(memory))
+        fields.add("tasks", "" if usage.tasks is None else str(usage.tasks))
+        fields.add("processor", "" if usage.cpu is None else span(usage.cpu))
+        fields.add("disk", output.paint(*_disk(usage.disk, agent.resources.disk_max)))
+        fields.add("limits", output.paint(*_limits(_held(agent))))
+        fields.add("sleeps", _sleeps(agent))
+
+    def _add_container(self, fields: Fields, output: Output) -> None:
+        agent = self._agent
+        fields.add("network", output.paint(*_network(agent.network)))
+        fields.add("port", _port(agent))
+        ports = ", ".join(str(one) for one in agent.network.ports if one != agent.port)
+        fields.add("ports", ports)
+        fields.add("image", "the host" if agent.image == "/" else literal(agent.image))
+        fields.add("machine", output.paint(agent.machine, ""))
+        fields.add("unit", output.paint(agent.unit, ""))
+        fields.add("uids", f"{agent.uid_base} to {agent.uid_base + 65535}")
+        fields.add("invocation", output.paint(agent.invocation_id or "-", ""))
+
+
+def _since(output: Output, state: str, since: int) -> str:
+    """Return a state, and since when it holds if that is known."""
+    cell = state_cell(state)
+    shown = output.paint(cell.text, cell.colour)
+    return f"{shown} since {local_time(since)} ({ago(since)})" if since else shown
+
+
+def _deployed(agent: "AgentProperties", deployed: "Deploy | None") -> str:
+    if deployed is None or deployed.commit != agent.deployed_commit:
+        return agent.deployed_commit[:12] or "the initial configuration"
+    what = one_line(deployed.description)
+    return f"{deployed.commit[:12]} ({literal(deployed.tag)}, {ago(deployed.at)}): {what}"
+
+
+def _version(agent: "AgentProperties") -> str:
+    return f"outdated; `hivectl update {agent.name}` updates it" if agent.stale else "current"
+
+
+def _sleeps(agent: "AgentProperties") -> str:
+    if not agent.sleep_after:
+        return "never"
+    return f"when it was idle for {span(agent.sleep_after * 1_000_000)}"
+
+
+def _held(agent: "AgentProperties") -> Mapping[str, int]:
+    return json_forms.amounts(agent.resources)
 
 
 def _crashes(agent: "AgentProperties") -> str:
@@ -158,16 +242,6 @@ def _crashes(agent: "AgentProperties") -> str:
         return ""
     words = crash_loop(agent) or f"{agent.crashes} since it was started"
     return f"{words}; the last at {local_time(agent.last_crash)}"
-
-
-def _if(key: str, value: str) -> dict[str, str]:
-    return {key: value} if value else {}
-
-
-def _job(job: "JobProperties | None") -> dict[str, str]:
-    if job is None:
-        return {}
-    return {"job": f"{job.id}, {job.verb}; `hivectl cancel-job {job.id}` cancels it"}
 
 
 def _context(agent: "AgentProperties") -> str:
@@ -178,8 +252,16 @@ def _context(agent: "AgentProperties") -> str:
     return f"{text}, {part} % of {agent.context_limit}"
 
 
-def _limits(held: Mapping[str, int]) -> str:
-    return ", ".join(f"{key} {amount(key, value)}" for key, value in held.items())
+def _limits(held: Mapping[str, int]) -> tuple[str, str]:
+    """Return limits as text, and the text's colour: red if the host does not enforce all."""
+    parts = [f"{key} {amount(key, value)}{not_enforced(key)}" for key, value in held.items()]
+    return ", ".join(parts) or "none", "red" if any(map(not_enforced, held)) else ""
+
+
+def not_enforced(limit: str) -> str:
+    """Return a remark about a limit that this host does not enforce, in parentheses; or empty."""
+    controller = cgroups.missing(limit)
+    return f" (not enforced: no controller {controller})" if controller else ""
 
 
 def _budgets(budgets: "Sequence[Budget]") -> tuple[str, str]:

@@ -73,6 +73,17 @@ def age(microseconds: int) -> str:
     return f"{seconds // 86400}d"
 
 
+def ago(microseconds: int) -> str:
+    """Return how long ago a time was, in words: 12 s ago, 5 min ago, 3 h ago, 40 days ago."""
+    if not microseconds:
+        return "-"
+    seconds = max(0, int(datetime.now(UTC).timestamp() - microseconds / 1_000_000))
+    for unit, length, most in (("s", 1, 60), ("min", 60, 60), ("h", 3600, 48)):
+        if seconds < length * most:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds // 86400} days ago"
+
+
 def short_time(microseconds: int) -> str:
     """Return a time in microseconds since 1970 as local time, in at most 11 columns.
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from hivectl.output.formats import local_time
+from hivectl.output.formats import local_time, short_time
 from hivectl.output.terminal import Cell, Output, Row, state_cell
 from hivectl.output.text import one_line
 
@@ -33,7 +33,7 @@ def message_table(messages: "list[Message]", output: Output, words: str = "") ->
     rows: list[Row] = [
         [
             Cell(str(m.id), right=True),
-            local_time(m.queued),
+            short_time(m.queued),
             m.sender,
             m.recipient,
             m.kind,
@@ -42,7 +42,7 @@ def message_table(messages: "list[Message]", output: Output, words: str = "") ->
         ]
         for m in messages
     ]
-    return output.table(headers, rows)
+    return output.table(headers, rows, optional=("KIND", "STATE"), most=3)
 
 
 def message_lines(messages: "list[Message]", output: Output) -> list[str]:

@@ -1,17 +1,21 @@
-"""The output of a command: JSON for programs, tables for people, progress on a terminal."""
+"""The output of a command: JSON for programs, tables for people, progress on standard error."""
 
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
 
 import click
 
-from hivectl.exit_codes import CommandError, Exit, ReaderLeftError
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.output import pager, tables
 from hivectl.output.json_forms import Json
+from hivectl.output.preferences import Form, preferences
+from hivectl.output.tables import Cell, Row
 from hivectl.output.text import elide, literal, safe, width, wrap
+
+__all__ = ["Cell", "Output", "Row", "confirm", "require_terminal", "state_cell"]
 
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
 
@@ -66,15 +70,8 @@ STATE_WORDS = {"no-report": "no report yet"}
 """The states that people read in other words, which are those of the dashboard."""
 
 
-class Cell(NamedTuple):
-    """One field of a table. `colour` is a key of the colour table, `right` aligns numbers."""
-
-    text: str
-    colour: str = ""
-    right: bool = False
-
-
-Row: TypeAlias = Sequence[Cell | str]
+MANY = 10**6
+"""More lines than any field has."""
 
 
 def require_terminal(verb: str, remedy: str = "Give --yes.") -> None:
@@ -135,54 +132,75 @@ class Output:
     columns: int | None
     """The width of the terminal; None if stdout is not a terminal, so that nothing is cut."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self) -> None:
+        wanted = preferences()
         terminal = sys.stdout.isatty()
         dumb = os.environ.get("TERM", "") == "dumb" or bool(os.environ.get("NO_COLOR"))
-        self.as_json = as_json
+        self.as_json = wanted.form is not Form.SHORT
         self.colour = terminal and not dumb
         self.columns = shutil.get_terminal_size().columns if terminal else None
+        self.legend = wanted.legend
+        self.quiet = wanted.quiet
+        self._indent = 2 if wanted.form is Form.JSON_PRETTY else None
+        self._pages = wanted.pager
 
     def show(self, value: Json, lines: Iterable[str]) -> None:
         """Print `value` as JSON, or `lines` (which must be safe) for people, and flush.
 
+        Lines that do not fit the screen go through the pager.
+
         Raises:
             ReaderLeftError: the reader of standard output closed the pipe.
         """
-        self._print([_json(value, indent=2)] if self.as_json else lines)
+        if self.as_json:
+            self._print([_json(value, self._indent)])
+        else:
+            self.show_lines(list(lines))
+
+    def done(self, value: Json, lines: Iterable[str]) -> None:
+        """Print what was done, as `show` does; with --quiet, nothing."""
+        if self.as_json or not self.quiet:
+            self.show(value, lines)
 
     def show_next(self, value: Json, lines: Iterable[str]) -> None:
         """Print one of many values as a line of JSON, or `lines`; see `show`."""
         self._print([_json(value)] if self.as_json else lines)
 
+    def show_lines(self, lines: list[str]) -> None:
+        """Print lines, which must be safe; through the pager if they do not fit the screen."""
+        program = pager.command() if self._pages and 0 < pager.rows() <= len(lines) else None
+        if program is None or not pager.page(program, lines):
+            self._print(lines)
+
     def _print(self, lines: Iterable[str]) -> None:
-        try:
-            for line in lines:
-                print(line)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The interpreter flushes once more when it exits, and would report the error.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise ReaderLeftError from None
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
 
     def note(self, sentence: str) -> None:
         """Print a sentence that is not part of the result to stderr, for people."""
-        if not self.as_json:
+        if not self.as_json and not self.quiet:
             print(safe(sentence), file=sys.stderr, flush=True)
 
     def explain(self, lines: Iterable[str], *, always: bool) -> None:
         """Print lines to stderr: for people, or `always`, such as before a question."""
-        if always or not self.as_json:
+        if always or not (self.as_json or self.quiet):
             print(*map(safe, lines), sep="\n", file=sys.stderr, flush=True)
 
     def explain_diff(self, diff: str, *, always: bool) -> None:
         """Print a diff to stderr, as `explain`."""
-        if always or not self.as_json:
+        if always or not (self.as_json or self.quiet):
             print(*self.diff(diff), sep="\n", file=sys.stderr, flush=True)
 
     def progress(self, sentence: str) -> None:
-        """Print a sentence about the progress to stderr, if that is a terminal."""
-        if sys.stderr.isatty():
-            print(safe(sentence), file=sys.stderr, flush=True)
+        """Print a sentence about the progress to stderr."""
+        self.note(sentence)
+
+    def job_lines(self, lines: Iterable[str]) -> None:
+        """Print lines that a job prints to stderr, indented: they may be an agent's."""
+        for line in lines:
+            for piece in self.indented(line):
+                self.note(piece)
 
     def paint(self, text: str, colour: str) -> str:
         """Return `text` made safe, in `colour` if colours are on."""
@@ -193,23 +211,49 @@ class Output:
         return f"\x1b[{_COLOURS[colour]}m{shown}\x1b[0m" if self.colour and colour else shown
 
     def table(
-        self, headers: Sequence[str], rows: Sequence[Row], *, whole: bool = False
+        self,
+        headers: Sequence[str],
+        rows: Sequence[Row],
+        *,
+        optional: Sequence[str] = (),
+        whole: bool = False,
+        most: int = 1,
     ) -> list[str]:
-        """Return the aligned lines of a table; the last column is cut to the terminal's width.
+        """Return the aligned lines of a table that fits the terminal's width.
 
-        With `whole`, the last column has lines of its own where it would be cut otherwise.
+        The widest fields are cut if there is no room for the last one. If there still is too
+        little, the last field stands below the others.
+
+        Args:
+            headers: the titles of the fields.
+            rows: the fields of each row.
+            optional: the titles of fields that may be left out, the least important first.
+            whole: the last field is never cut.
+            most: the lines of the last field, after which it is cut.
         """
         if not rows:
             return []
-        cells = [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in rows]
-        cells.insert(0, [Cell(h, "bold", c.right) for h, c in zip(headers, cells[0], strict=True)])
-        widths = [max(width(safe(row[i].text)) for row in cells) for i in range(len(headers))]
-        if self.columns is not None:
-            before = sum(widths[:-1]) + 2 * (len(widths) - 1)
-            if whole and before + widths[-1] > self.columns:
-                return [line for row in cells for line in self._two_lines(row, widths)]
-            widths[-1] = min(widths[-1], max(self.columns - before, 8))
-        return [self._row(row, widths) for row in cells]
+        cells = tables.cells_of(headers, rows)
+        if self.columns is None:
+            shown, widths, below = cells, tables.widths_of(cells), False
+        else:
+            shown = tables.without(cells, optional, self.columns)
+            widths, below = tables.fitted(shown, self.columns, whole=whole)
+        shown = shown if self.legend else shown[1:]
+        if below:
+            lines = MANY if whole else max(most, 2)
+            return [line for row in shown for line in self._two_lines(row, widths, lines)]
+        return [line for row in shown for line in self._lines(row, widths, most)]
+
+    def _lines(self, row: Sequence[Cell], widths: Sequence[int], most: int) -> list[str]:
+        """Return a row whose last cell goes on in further lines."""
+        last = row[-1]
+        if most == 1 or last.right:
+            return [self._row(row, widths)]
+        first, *more = tables.pieces(safe(last.text), widths[-1], most)
+        indent = " " * (sum(widths[:-1]) + tables.GAP * (len(widths) - 1))
+        head = self._row([*row[:-1], last._replace(text=first)], widths)
+        return [head, *(f"{indent}{self._painted(one, last.colour)}" for one in more)]
 
     def _row(self, row: Sequence[Cell], widths: Sequence[int]) -> str:
         parts = []
@@ -221,12 +265,13 @@ class Output:
             parts.append(fill + painted if cell.right else painted + ("" if last else fill))
         return "  ".join(parts).rstrip()
 
-    def _two_lines(self, row: Sequence[Cell], widths: Sequence[int]) -> list[str]:
+    def _two_lines(self, row: Sequence[Cell], widths: Sequence[int], most: int) -> list[str]:
         """Return a row whose last cell, if it is not empty, is below the others."""
         first = self._row(row[:-1], widths[:-1])
         last = safe(row[-1].text).strip()
         room = max((self.columns or 0) - 2, 10)
-        below = [f"  {self._painted(line, row[-1].colour)}" for line in wrap(last, room) if line]
+        shown = tables.pieces(last, room, most) if last else ()
+        below = [f"  {self._painted(line, row[-1].colour)}" for line in shown]
         return [first, *below] if first.strip() else below
 
     def plain(self, text: str) -> list[str]:

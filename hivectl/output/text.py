@@ -78,3 +78,25 @@ def wrap(line: str, columns: int) -> Iterator[str]:
         if char == " ":
             space = at + 1
     yield line[start:]
+
+
+_COLOUR = re.compile("\x1b\\[[0-9]*m")
+"""The sequences with which `Output` paints."""
+
+
+def wrap_painted(line: str, columns: int) -> Iterator[str]:
+    """Break a line that may have colours at spaces into pieces of at most `columns` columns.
+
+    A colour must not go on over a space at which the line may be broken, unless it ends the line.
+    """
+    if not _COLOUR.search(line):
+        yield from wrap(line, columns)
+        return
+    piece = ""
+    for word in line.split(" "):
+        longer = f"{piece} {word}" if piece else word
+        if piece and width(_COLOUR.sub("", longer)) > columns:
+            yield piece
+            longer = word
+        piece = longer
+    yield piece

@@ -1,6 +1,7 @@
 # ruff: noqa: N802 -- D-Bus members are PascalCase
 """A fake hive on a private bus: the real interfaces, which keep what they are called with."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ from hivectl.tests.fake_approvals import FakeApprovals
 from hivectl.tests.fake_projects import FakeProjects
 from wire import names
 from wire.bus import Bus
+from wire.clients import systemd
 from wire.errors import AlreadyExists, HiveError, NotFound
 from wire.interface import Interface, method, prop, signal
 from wire.principal import OPERATOR
@@ -83,6 +85,9 @@ class FakeJob(Interface, name=names.JOB_INTERFACE):
     def State(self) -> JobState:
         return JobState.RUNNING
 
+    @signal()
+    def Output(self, lines: StrList) -> None: ...
+
 
 class FakeLifecycle(Interface, name=names.LIFECYCLE):
     def __init__(self, bus: Bus) -> None:
@@ -111,6 +116,12 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
             self.JobRemoved(self.jobs, path, agent, verb, *self.result)
         self.on_job()
         return path
+
+    def print_job(self, number: int, *lines: str) -> None:
+        """Announce lines that a job prints."""
+        job = FakeJob()
+        self._bus.export(names.job_path(number), job)
+        job.Output(list(lines))
 
     @method(allow=OPERATOR)
     async def Spawn(self, name: Str, options: Dict) -> ObjectPath:
@@ -162,6 +173,8 @@ class FakeBroker(Interface, name=names.BROKER):
         self.on_list: Callable[[], None] = lambda: None
         self.on_ask: Callable[[int], None] = lambda _number: None
         self.error: HiveError | None = None
+        self.refusal: HiveError | None = None
+        """The refusal of answers."""
         self.on_send: Callable[[int, str], None] = lambda _number, _body: None
 
     def queue(
@@ -195,12 +208,19 @@ class FakeBroker(Interface, name=names.BROKER):
         found = [m for m in found if wanted.state in (None, self._state(m))]
         found = [m for m in found if wanted.sender in (None, m.sender)]
         found = [m for m in found if wanted.before is None or m.id < wanted.before]
+        found = [m for m in found if m.id > (wanted.after or 0)]
+        found = [m for m in found if wanted.kind in (None, m.kind)]
         self.on_list()
         return found[-limit:]
 
     def _state(self, message: Message) -> MessageState:
         acknowledged = message.id in self.acknowledged
         return MessageState.ACKNOWLEDGED if acknowledged else message.state
+
+    @method(allow=OPERATOR)
+    async def CountMessages(self) -> list[records.MessageCount]:
+        counted = Counter((m.recipient, self._state(m)) for m in self.messages)
+        return [records.MessageCount(*key, number) for key, number in counted.items()]
 
     @method(allow=OPERATOR)
     async def Acknowledge(self, ids: UInt64List) -> None:
@@ -269,6 +289,8 @@ class FakeBroker(Interface, name=names.BROKER):
 
     @method(allow=OPERATOR)
     async def Answer(self, id: UInt64, answer: StrList) -> None:
+        if self.refusal:
+            raise self.refusal
         self.calls.append(("answer", id, *answer))
 
     @method(allow=OPERATOR)
@@ -437,6 +459,39 @@ class FakeLedger(Interface, name=names.LEDGER):
         return 1
 
 
+class FakeSystemd(Interface, name=systemd.MANAGER):
+    """systemd, which knows the units of the services."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self.states: dict[str, str] = {}
+        """The states of units that do not run."""
+
+    @method(allow=OPERATOR)
+    async def ListUnitsByNames(self, names: StrList) -> list[systemd.ListedUnit]:
+        return [
+            systemd.ListedUnit(
+                *(name, "", "loaded", self.states.get(name, "active"), "", ""),
+                *(systemd.unit_path(name), 0, "", "/"),
+            )
+            for name in names
+        ]
+
+    def fail(self, unit: str, sentence: str) -> None:
+        """Show a unit as failed, with the last sentence of its service."""
+        self.states[unit] = "failed"
+        self._bus.export(systemd.unit_path(unit), FakeUnit(sentence))
+
+
+class FakeUnit(Interface, name=systemd.SERVICE):
+    def __init__(self, sentence: str) -> None:
+        self._sentence = sentence
+
+    @prop()
+    def StatusText(self) -> Str:
+        return self._sentence
+
+
 class FakeHive:
     """All services on one connection."""
 
@@ -447,6 +502,7 @@ class FakeHive:
         self.approvals = FakeApprovals(self.lifecycle)
         self.ledger = FakeLedger()
         self.projects = FakeProjects()
+        self.systemd = FakeSystemd(bus)
 
     async def up(self) -> None:
         bus = self.bus
@@ -457,7 +513,8 @@ class FakeHive:
         bus.export(names.DASHBOARD_PATH, FakeDashboard())
         bus.export(names.LEDGER_PATH, self.ledger)
         bus.export(names.PROJECTS_PATH, self.projects)
-        for name in names.SERVICE_UNITS:
+        bus.export(systemd.SYSTEMD_PATH, self.systemd)
+        for name in (*names.SERVICE_UNITS, systemd.SYSTEMD):
             await bus.own(name)
         for agent in ("manager", "alice", "bob-2"):
             self.lifecycle.add(agent)

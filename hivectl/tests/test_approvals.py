@@ -199,7 +199,7 @@ async def test_a_diff_shows_hidden_and_misleading_text(hive: FakeHive, hivectl: 
 
 
 def test_a_long_line_of_a_diff_goes_on_with_a_mark() -> None:
-    output = Output(as_json=False)
+    output = Output()
     output.columns = 20
     lines = output.diff(f"+# fine {' ' * 30}-gone\n+b\n")
     assert lines[0].startswith("+# fine")

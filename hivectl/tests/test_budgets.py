@@ -212,7 +212,7 @@ async def test_requests_are_summed_up(hive: FakeHive, hivectl: Hivectl) -> None:
 async def test_the_status_of_an_agent_has_its_budgets(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.ledger.budgets = [ALICE, HIVE, NO_LIMIT]
     ran = await hivectl("status", "alice")
-    assert "  budget:     $4.10 of $5.00 (day)\n" in ran.out
+    assert "budget: $4.10 of $5.00 (day)\n" in ran.out
     assert "budget:" not in (await hivectl("status", "bob-2")).out
     shown = (await hivectl("status", "alice", "--json")).json["budgets"]
     assert [b["limit"] for b in shown] == [5.0]

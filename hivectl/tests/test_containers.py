@@ -48,7 +48,7 @@ async def test_limits_are_shown_and_changed(hive: FakeHive, hivectl: Hivectl) ->
         "tasks_max        4096",
     ]
     told = (await hivectl("status", "alice")).out
-    assert "limits:     memory_max 512.0 MiB, cpu_quota 150 %, tasks_max 4096\n" in told
+    assert "limits: memory_max 512.0 MiB, cpu_quota 150 %, tasks_max 4096\n" in told
     assert "memory  3.0 MiB" in ran.out
     assert "disk    9.0 GiB" in ran.out
     unknown = await hivectl("limits", "alice", "memory=1G")
@@ -65,18 +65,18 @@ async def test_limits_are_shown_and_changed(hive: FakeHive, hivectl: Hivectl) ->
 
 async def test_status_shows_whom_an_agent_may_talk_to(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (
-        "  network:    host: denied: any; exceptions: 192.0.2.7; on port 53 only: 10.0.0.53\n"
+        " network: host: denied: any; exceptions: 192.0.2.7; on port 53 only: 10.0.0.53\n"
         in (await hivectl("status", "alice")).out
     )
     alice = hive.lifecycle.agents["alice"]
     alice.show(network=alice.shown.network._replace(filtered=False))
     assert (
-        "  network:    host: NOT FILTERED: this host cannot filter addresses; to be denied: any; "
+        " network: host: NOT FILTERED: this host cannot filter addresses; to be denied: any; "
         "exceptions: 192.0.2.7; on port 53 only: 10.0.0.53\n"
         in (await hivectl("status", "alice")).out
     )
     alice.show(network=alice.shown.network._replace(deny=[]))
-    assert "  network:    host: all addresses\n" in (await hivectl("status", "alice")).out
+    assert " network: host: all addresses\n" in (await hivectl("status", "alice")).out
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ async def test_status_shows_the_network_that_holds(
 ) -> None:
     alice = hive.lifecycle.agents["alice"]
     alice.show(network=alice.shown.network._replace(**network))
-    assert f"  network:    {text}\n" in (await hivectl("status", "alice")).out
+    assert f" network: {text}\n" in (await hivectl("status", "alice")).out
 
 
 async def test_tombstones_and_their_end(hive: FakeHive, hivectl: Hivectl) -> None:

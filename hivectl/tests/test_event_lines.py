@@ -16,7 +16,7 @@ TIME = datetime.fromtimestamp(AT + 1).astimezone().strftime("%H:%M:%S")
 
 @pytest.fixture
 def output() -> Output:
-    made = Output(as_json=False)
+    made = Output()
     made.columns, made.colour = 80, False
     return made
 

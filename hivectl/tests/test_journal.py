@@ -217,7 +217,8 @@ def test_a_journalctl_that_follows_ends_with_hivectl() -> None:
 def test_a_reader_that_leaves_is_no_failure() -> None:
     script = (
         "import sys; from hivectl.host.journal_output import show; "
-        "from hivectl.exit_codes import ReaderLeftError\n"
+        "from hivectl.output import streams; from hivectl.exit_codes import ReaderLeftError\n"
+        "streams.prepare()\n"
         "try: show(['yes'], as_json=False, follow=False)\n"
         "except ReaderLeftError: sys.exit(7)"
     )

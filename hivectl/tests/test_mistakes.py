@@ -52,7 +52,9 @@ async def test_a_number_that_is_not_valid_is_explained(
 ) -> None:
     ran = await hivectl(*arguments)
     assert ran.code == Exit.USAGE
-    assert ran.err.endswith(f": {sentence}\n")
+    help_text = f"`hivectl {arguments[0]} --help` describes the command."
+    assert ran.err.endswith(f": {sentence} {help_text}\n")
+    assert ran.err.startswith("hivectl: ")
 
 
 def test_a_journal_that_is_not_ours_to_read_is_passed_over(

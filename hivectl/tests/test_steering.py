@@ -108,8 +108,8 @@ async def test_list_shows_ages_and_what_agents_do(hive: FakeHive, hivectl: Hivec
     assert " 2h " in bob
     assert bob.endswith(": too many requests")
     shown = (await hivectl("status", "bob-2")).out
-    assert "reason:     too many requests\n" in shown
-    assert "until:      " in shown
+    assert "reason: too many requests\n" in shown
+    assert "until: " in shown
     assert "(2h)\n" in shown
 
 
@@ -118,19 +118,16 @@ async def test_status_of_an_agent_that_does_not_work(hive: FakeHive, hivectl: Hi
     assert "line 0" not in (await hivectl("status", "alice")).out
     alice.show(turn_state=TurnState.ERROR, turn_reason="The API key was refused.")
     failing = await hivectl("status", "alice")
-    assert "reason:     The API key was refused.\n" in failing.out
-    assert "help:       `hivectl logs alice` shows more" in failing.out
+    assert "reason: The API key was refused.\n" in failing.out
+    assert "help: `hivectl logs alice` shows more" in failing.out
     assert "  line 9" in failing.out
     assert_harmless(failing.out)
     alice.show(turn_state=TurnState.IDLE, turn_reason="the last turn failed: it took too long")
-    assert "help:       `hivectl dead-letters`" in (await hivectl("status", "alice")).out
+    assert "help: `hivectl dead-letters`" in (await hivectl("status", "alice")).out
     alice.show(turn_reason="")
     assert "help:" not in (await hivectl("status", "alice")).out
     alice.show(state=AgentState.FAILED, turn_state=TurnState.OFFLINE, turn_reason="")
-    assert (
-        "help:       `hivectl start alice` starts it again"
-        in (await hivectl("status", "alice")).out
-    )
+    assert "help: `hivectl start alice` starts it again" in (await hivectl("status", "alice")).out
     alice.show(state=AgentState.RUNNING, turn_state=TurnState.HARNESS_AWAY)
     shown = (await hivectl("status", "alice", "--json")).json
     assert shown["help"] == "`hivectl restart alice` starts its harness again"

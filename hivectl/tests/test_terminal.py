@@ -16,6 +16,7 @@ from hivectl.tests.fake_agent import COMMIT
 from hivectl.tests.fake_approvals import BASE
 from hivectl.tests.fake_hive import FakeHive
 from wire.records.approvals import ApprovalOptions
+from wire.records.broker import MessageState
 
 TIME_LIMIT = 20.0
 
@@ -129,6 +130,8 @@ async def test_destroy_asks(hive: FakeHive, environment: dict[str, str]) -> None
 
 
 async def test_drop_asks(hive: FakeHive, environment: dict[str, str]) -> None:
+    for _ in range(3):
+        hive.broker.queue("alice", "lost", to="bob-2", state=MessageState.DEAD)
     async with terminal(environment, "drop", "2", "3") as shown:
         await shown.shows("Drop 2 dead letters? Dropped messages are never delivered. [y/N]:")
         shown.type("n\n")

@@ -92,7 +92,7 @@ def test_a_time_that_no_calendar_shows(seconds: int) -> None:
 
 def test_columns_are_aligned_as_they_are_shown() -> None:
     rows = [["\x1b[31m", "one"], ["日本", "two"], ["", "three"]]
-    assert Output(as_json=False).table(["A", "B"], rows) == [
+    assert Output().table(["A", "B"], rows) == [
         "A             B",
         "<U+001B>[31m  one",
         "日本          two",

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-from hivectl.cli import cli
+from hivectl import command_table
 from hivectl.commands.approvals import DEPLOY_SECONDS
-from hivectl.session import JOB_SECONDS
+from hivectl.jobs import JOB_SECONDS
 from man.pages import HERE, PAGES, render
 
 names = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -53,7 +53,12 @@ def test_each_page_is_installed(path: Path) -> None:
 
 def taking(option: str) -> set[str]:
     """The commands of hivectl that take an option; a group if all of its commands do."""
-    return {name for name, command in cli.commands.items() if _takes(command, option)}
+    return {
+        command.name or ""
+        for commands in command_table.sections().values()
+        for command in commands
+        if _takes(command, option)
+    }
 
 
 def _takes(command: click.Command, option: str) -> bool:
@@ -67,5 +72,6 @@ def test_the_shared_options_are_described_as_they_are() -> None:
     [listed] = re.findall(r"next: (.*)\.\n", source)
     commands = set(re.findall(r"\*\*([a-z-]+)\*\*", listed))
     assert commands == taking("--no-wait") == taking("--timeout")
-    assert set(cli.commands) - taking("--json") == {"completion"}
+    assert set(command_table.names()) - taking("--json") == {"completion", "help"}
+    assert set(command_table.names()) - taking("-o") == {"completion", "help"}
     assert f"(by default {JOB_SECONDS}, with **approve** {DEPLOY_SECONDS})" in source

@@ -298,6 +298,10 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     def LastCrash(self) -> Int64:
         return self._agent.crashes.last
 
+    @prop()
+    def SleepAfter(self) -> UInt64:
+        return int(self._parts.settings.sleeps_after(self._agent.name))
+
     @signal()
     def CommandIssued(
         self, id: UInt64, verb: records.CommandVerb, arguments: records.CommandArguments
@@ -400,7 +404,7 @@ PROPERTIES: Final = {
     "port": ("Port",),
     "port_shared": ("PortSharedWith",),
     "crashes": ("Crashes", "LastCrash"),
-    "spec": ("Resources", "DeployedCommit", "Network"),
+    "spec": ("Resources", "DeployedCommit", "Network", "SleepAfter"),
 }
 """The properties that show each attribute of an agent, and change with it."""
 

@@ -220,7 +220,7 @@ def wait_for_inbox(hive: Hive, text: str, sender: str = "", tries: int = 20) -> 
     """Wait for a message to the operator that contains `text`; return the message."""
     seen: list[str] = []
     for _ in range(tries):
-        messages = hivectl(hive, "inbox", "--wait", "60", "--ack", timeout=90)
+        messages = hivectl(hive, "inbox", "--wait", "60", "--after", "0", "--ack", timeout=90)
         for message in messages:
             if text in message["body"] and sender in ("", message["from"]):
                 return dict(message)

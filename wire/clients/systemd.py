@@ -122,6 +122,10 @@ class ManagerClient(Client, interface=MANAGER, path=SYSTEMD_PATH, destination=SY
     async def thaw_unit(self, unit: Str) -> None:
         """Thaw the processes of a unit."""
 
+    @remote("ListUnitsByNames")
+    async def list_units_by_names(self, names: StrList) -> list[ListedUnit]:
+        """Return these units, also those that are not loaded."""
+
     @remote("ListUnits")
     async def list_units(self) -> list[ListedUnit]:
         """Return the loaded units."""

@@ -215,6 +215,8 @@ class AgentProperties(NamedTuple):
     model_setting: Str = ""
     crashes: UInt32 = 0
     last_crash: Int64 = 0
+    sleep_after: UInt64 = 0
+    """The seconds that it is idle before it falls asleep; 0 for never."""
 
     def crash_loop(self, now: int) -> bool:
         """Return whether the container crashes again and again, at a time in microseconds."""
