@@ -71,7 +71,7 @@ def serve(connection: socket.socket, shell: list[str]) -> None:
     child, terminal = pty.fork()
     if child == 0:
         _become(shell)
-    _resize(terminal, size)
+    resize(terminal, size)
     output = threading.Thread(target=_copy, args=(terminal, connection), daemon=True)
     output.start()
     try:
@@ -79,9 +79,9 @@ def serve(connection: socket.socket, shell: list[str]) -> None:
             while True:
                 kind, content = _frame(connection)
                 if kind == SIZE:
-                    _resize(terminal, content)
+                    resize(terminal, content)
                 else:
-                    _write(terminal, content)
+                    write_all(terminal, content)
     finally:
         # The shell and its programs get SIGHUP, as when a window is closed.
         with suppress(ProcessLookupError, PermissionError):
@@ -89,12 +89,15 @@ def serve(connection: socket.socket, shell: list[str]) -> None:
         connection.close()
 
 
+def without_unit() -> dict[str, str]:
+    """Return the environment without the variables about this unit."""
+    return {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+
+
 def _become(shell: list[str]) -> None:
     """Become the shell, in the child."""
     try:
-        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        for name in _NOT_INHERITED:
-            environment.pop(name, None)
+        environment = {**without_unit(), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
         os.execvpe(shell[0], shell, environment)  # noqa: S606 - the shell is the point
     finally:
         os._exit(127)
@@ -129,12 +132,14 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
     return bytes(data)
 
 
-def _resize(terminal: int, size: bytes) -> None:
+def resize(terminal: int, size: bytes) -> None:
+    """Give a terminal a size, in rows and columns of two bytes each."""
     rows, columns = _SIZE.unpack(size)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
-def _write(terminal: int, data: bytes) -> None:
+def write_all(terminal: int, data: bytes) -> None:
+    """Write all of `data`."""
     while data:
         data = data[os.write(terminal, data) :]
 

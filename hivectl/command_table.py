@@ -15,6 +15,9 @@ TOPICS: Final[dict[str, dict[str, str]]] = {
         "containers": "rebuild update update-all pause resume limits tombstones purge cancel-job",
         "logs": "logs",
         "login": "login",
+    },
+    "Inside a container": {
+        "inside": "shell exec copy-to copy-from",
         "forward": "forward",
     },
     "Turns": {
@@ -60,6 +63,8 @@ ALIASES: Final = {"ls": "list", "ps": "list"}
 
 _MEANT: Final = {
     "attach": "chat",
+    "console": "shell",
+    "cp": "copy-to",
     "create": "spawn",
     "delete": "destroy",
     "disable": "stop",
@@ -76,6 +81,7 @@ _MEANT: Final = {
     "rm": "destroy",
     "run": "spawn",
     "show": "status",
+    "ssh": "shell",
     "tail": "watch",
     "tell": "send",
     "terminate": "kill",

@@ -27,6 +27,9 @@ PORT: Final = "port-{}.sock"
 TERMINAL: Final = "terminal.sock"
 """The socket of a shell in the container."""
 
+EXEC: Final = "exec.sock"
+"""The socket of a command in the container."""
+
 _ENTRY: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -80,6 +83,25 @@ def connect_terminal(name: str, directory: Path = DIRECTORY) -> socket.socket:
         f"Hyperhive has started it. Start it, or run `hivectl update {name}`."
     )
     return _open(name, directory, TERMINAL, absent)
+
+
+def connect_exec(name: str, directory: Path = DIRECTORY) -> socket.socket:
+    """Connect to a new command in an agent's container; return the socket, which does not block.
+
+    Args:
+        name: the agent.
+        directory: the directory of all agents; it belongs to root.
+
+    Raises:
+        InvalidArgument: no agent may have that name.
+        Unavailable: no commands are run; the sentence says why.
+    """
+    absent = Unavailable(
+        f"The container of {name} runs no commands: it is not up, or an earlier version of "
+        f"Hyperhive has started it. Start it (`hivectl start {name}`), or run `hivectl update "
+        f"{name}`."
+    )
+    return _open(name, directory, EXEC, absent)
 
 
 def _open(name: str, directory: Path, file: str, absent: Unavailable) -> socket.socket:

@@ -67,7 +67,7 @@ def create_assistant(name: str, rights: tuple[str, ...]) -> None:
 
 @assistant.command("list")
 @output_options
-def list_assistants(as_json: bool) -> None:
+def list_assistants() -> None:
     """List the assistants that have a token, and their rights."""
     _need_root()
     stored = _assistants().stored()

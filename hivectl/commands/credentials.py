@@ -64,7 +64,7 @@ def set_credential(name: str | None, forge: bool, plain: bool) -> None:
 
 @credentials.command("list")
 @output_options
-def list_credentials(as_json: bool) -> None:
+def list_credentials() -> None:
     """List the stored credentials, without their values.
 
     The list marks those that this host cannot decrypt.

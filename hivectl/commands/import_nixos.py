@@ -10,7 +10,8 @@ from hivectl.exit_codes import CommandError, Exit
 from hivectl.output.formats import size
 from hivectl.output.terminal import Cell, Output, Row, confirm
 from hivectl.output.text import literal
-from hivectl.session import hive_command, job_done
+from hivectl.jobs import job_done
+from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -14,6 +14,7 @@ from wire import credentials, web_socket
 if __name__ == "__main__":
     web_socket.connect.__defaults__ = (Path(os.environ["WEB_DIRECTORY"]),)
     web_socket.connect_port.__defaults__ = (Path(os.environ["WEB_DIRECTORY"]),)
+    web_socket.connect_exec.__defaults__ = (Path(os.environ["WEB_DIRECTORY"]),)
     if tool := os.environ.get("IMPORT_TOOL"):
         nixos_import.TOOL[:] = [tool]
         vars(nixos_import)["AGENTS"] = Path(os.environ["WEB_DIRECTORY"])

@@ -18,6 +18,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
 
+from hivectl.command_table import sections
+
 IMPORTED = ("hivectl.cli", "wire.bus", "wire.clients", "wire.web_socket")
 READY = b"ready"
 
@@ -158,6 +160,7 @@ def _become(order: int, *streams: int) -> NoReturn:
 if __name__ == "__main__":
     for name in IMPORTED:
         importlib.import_module(name)
+    sections()
     print(READY.decode(), flush=True)
     with socket.socket(fileno=int(sys.argv[1])) as control:
         _serve(control)

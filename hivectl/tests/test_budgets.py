@@ -281,7 +281,9 @@ async def test_a_mistyped_agent_is_noticed(hive: FakeHive, hivectl: Hivectl) -> 
         verb, *options = command.split()
         ran = await hivectl(verb, "alicia", *options)
         assert (ran.code, ran.out) == (Exit.NOT_FOUND, ""), command
-        assert ran.err == "hivectl: There is no agent 'alicia'; `hivectl list` shows all.\n"
+        assert ran.err == (
+            "hivectl: There is no agent 'alicia'; `hivectl list` shows all. Did you mean alice?\n"
+        )
         assert (await hivectl(verb, "bob", *options)).code == Exit.OK, command
     ran = await hivectl("budget", "alicia", "--day", "5")
     assert "its budget holds once it is spawned" in ran.err

@@ -422,7 +422,7 @@ async def test_history_asks_for_what_is_wanted(hive: FakeHive, hivectl: Hivectl)
         (MessageFilter(recipient="bob", sender="alice", kind="message", before=9), 5)
     ]
     assert ran.out.splitlines()[1].split() == [
-        *("1", "2023-11-14", "22:13", "alice", "bob", "message", "queued", "a", "b")
+        *("1", "2023-11-14", "alice", "bob", "message", "queued", "a", "b")
     ]
     full = await hivectl("history", "--full")
     assert full.out.endswith("  a\n  b\n")

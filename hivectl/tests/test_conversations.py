@@ -412,7 +412,7 @@ async def test_search_finds_messages_and_questions(hive: FakeHive, hivectl: Hive
 async def test_search_looks_where_it_is_told(
     hive: FakeHive, hivectl: Hivectl, arguments: list[str], asked: list[str]
 ) -> None:
-    hive.broker.queue("alice", "a needle", to="bob")
+    hive.broker.queue("alice", "a needle", to="bob", kind="reminder")
     hive.broker.question("alice", "bob", "A needle?")
     found = (await hivectl("search", "needle", *arguments, "--json")).json
     assert [what for what in ("message", "question") if found[f"{what}s"]] == asked

@@ -33,7 +33,9 @@ def test_the_refusal_of_the_bus_is_told_in_words(
 async def test_a_mistyped_agent_is_named(hive: FakeHive, hivectl: Hivectl, verb: str) -> None:
     ran = await hivectl(verb, "alcie")
     assert ran.code == Exit.NOT_FOUND
-    assert ran.err == "hivectl: There is no agent 'alcie'; `hivectl list` shows all.\n"
+    assert ran.err == (
+        "hivectl: There is no agent 'alcie'; `hivectl list` shows all. Did you mean alice?\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,6 @@ def test_the_shared_options_are_described_as_they_are() -> None:
     [listed] = re.findall(r"next: (.*)\.\n", source)
     commands = set(re.findall(r"\*\*([a-z-]+)\*\*", listed))
     assert commands == taking("--no-wait") == taking("--timeout")
-    assert set(command_table.names()) - taking("--json") == {"completion", "help"}
-    assert set(command_table.names()) - taking("-o") == {"completion", "help"}
+    assert set(command_table.names()) - taking("--json") == {"completion", "help", "shell", "exec"}
+    assert set(command_table.names()) - taking("-o") == {"completion", "help", "shell", "exec"}
     assert f"(by default {JOB_SECONDS}, with **approve** {DEPLOY_SECONDS})" in source

@@ -99,6 +99,7 @@ in
     systemd.services = {
       hive-harness.path = programs;
       "hive-terminal@".path = programs;
+      "hive-exec@".path = programs;
       # It makes / read-only, which NixOS and its tmpfiles write to before. These are in memory, too.
       hive-mounts = {
         after = [ "sysinit.target" ];
