@@ -30,7 +30,7 @@ MEANING: dict[Exit, str] = {
     Exit.CONFLICT: "the object exists already, or its state does not allow the operation",
     Exit.TIMEOUT: "the operation did not complete in time; it may still complete",
     Exit.LIMIT: "a limit on sizes or numbers was exceeded",
-    Exit.DEGRADED: "`status`: the hive runs, but something is wrong in it, or with the agent",
+    Exit.DEGRADED: "a problem was found in the hive, or with the agent (status, doctor)",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
     Exit.READER_LEFT: "the reader of the output closed the pipe",
 }

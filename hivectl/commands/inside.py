@@ -128,15 +128,9 @@ def _connected(name: str) -> "Command":
 async def _expect(name: str) -> None:
     """Say that there is no such agent, if so."""
     from hivectl.clients.hive import Hive
-    from wire.errors import NotFound
 
-    try:
-        async with Hive.connect() as hive:
-            await hive.agents.get(name)
-    except NotFound:
-        raise
-    except Exception:  # noqa: S110 - the first error counts
-        pass
+    async with Hive.connect() as hive:
+        await hive.agents.expect(name)
 
 
 def _to(number: int) -> Write:
@@ -261,7 +255,7 @@ def copy_to(name: str, source: Path, target: str, force: bool) -> None:
 
 
 class _Said:
-    """What the container says about a failure."""
+    """The words of the container about a failure."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -29,7 +29,7 @@ class Problem(NamedTuple):
 
 
 class Summary:
-    """What the answers of all services say together."""
+    """The answers of all services together."""
 
     def __init__(self, overview: "Overview") -> None:
         self._overview = overview

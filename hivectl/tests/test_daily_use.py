@@ -7,23 +7,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from hivectl.arguments.kinds import KINDS
 from hivectl.exit_codes import Exit
 from hivectl.tests.conftest import Hivectl, module_of
 from hivectl.tests.fake_hive import FakeHive
-from services.approvals.clients import KIND as APPROVAL_RESOLVED
-from services.broker.messages.dead_letter_notices import KIND as DEAD_LETTER
-from services.broker.messages.message import MESSAGE
-from services.broker.questions import texts
-from services.broker.reminders.reminder import KIND as REMINDER
-from services.ledger.budgets import notices as budgets
-from services.ledger.egress.hosts import DECIDED
-from services.lifecycle.jobs.rolling_update import UPDATE_FAILED
-from services.lifecycle.jobs.steps import REBUILT, SPAWNED
-from services.lifecycle.notices import crash, login
-from services.lifecycle.watch import auto_sleep, disk, provider_limits, shared_limits
 from wire.errors import Conflict
-from wire.forge import KIND as FORGE
 from wire.records.broker import MessageState, QuestionState
 
 TIME_LIMIT = 20.0
@@ -49,16 +36,6 @@ async def running(
 async def line_of(process: asyncio.subprocess.Process) -> str:
     assert process.stdout is not None
     return (await asyncio.wait_for(process.stdout.readline(), TIME_LIMIT)).decode()
-
-
-def test_all_kinds_of_messages_are_known() -> None:
-    assert set(KINDS) == {
-        *(MESSAGE, APPROVAL_RESOLVED, DEAD_LETTER, REMINDER, DECIDED, UPDATE_FAILED),
-        *(texts.ASKED, texts.ANSWERED, texts.PERMISSION_ANSWERED, REBUILT, SPAWNED),
-        *(budgets.WARNING, budgets.EXHAUSTED, crash.KIND, disk.KIND, shared_limits.KIND),
-        *(login.NEEDS_LOGIN, login.LOGGED_IN, login.NEEDS_UPDATE, auto_sleep.WAKE_FAILED),
-        *(provider_limits.PROVIDER_LIMIT, FORGE),
-    }
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from harness import execute as container
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.host import archives
+from hivectl.host import execute as container
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 from hivectl.tests.hostile import HOSTILE, assert_harmless
