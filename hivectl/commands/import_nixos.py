@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hivectl.exit_codes import CommandError, Exit
+from hivectl.jobs import job_done
 from hivectl.output.formats import size
 from hivectl.output.terminal import Cell, Output, Row, confirm
 from hivectl.output.text import literal
-from hivectl.jobs import job_done
 from hivectl.session import hive_command
 
 if TYPE_CHECKING:

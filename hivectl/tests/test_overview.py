@@ -20,7 +20,7 @@ async def test_hivectl_alone_shows_the_hive(hive: FakeHive, hivectl: Hivectl) ->
     assert (ran.code, ran.err) == (Exit.OK, "")
     first, *_ = lines = ran.out.splitlines()
     assert first == "● hive.target: running"
-    assert "  Services: 7 running" in lines
+    assert "  Services: 8 running" in lines
     assert "    Agents: 3: 3 idle" in lines
     for waits in ("1 for approval (`hivectl pending`)", "1 messages to you", "1 dead letters"):
         assert waits in ran.out
@@ -50,7 +50,16 @@ async def test_problems_have_a_remedy_and_an_exit_code(hive: FakeHive, hivectl: 
 
 
 async def test_a_hive_that_is_down_is_told_from_the_units(hive: FakeHive, hivectl: Hivectl) -> None:
-    for name in ("lifecycle", "broker", "approvals", "ledger", "dashboard", "telemetry", "notify"):
+    for name in (
+        "lifecycle",
+        "broker",
+        "approvals",
+        "ledger",
+        "dashboard",
+        "telemetry",
+        "projects",
+        "notify",
+    ):
         hive.systemd.states[f"hive-{name}.service"] = "inactive"
     hive.systemd.fail("hive-lifecycle.service", "hyperhive.toml, line 3: no such key.")
     for path in list(hive.lifecycle.agents):
