@@ -113,14 +113,25 @@ async def add_project(
         lambda: hive.projects_client.add(name, where, options),
         no_wait=no_wait or not source,
         timeout=timeout,
+        kept=f"{name} is added, and a timer tries again. `hivectl project set {name}` changes it, "
+        f"`hivectl project remove {name}` removes it.",
     )
 
 
 def _absolute(source: str) -> str:
-    """Return a source; the path of a directory, such as . or ../website, is made absolute."""
-    if source.startswith((".", "~")) or ("/" in source and ":" not in source):
+    """Return a source; the path of a directory, such as . or ../website, is made absolute.
+
+    Raises:
+        CommandError: it begins with the home of a user that does not exist.
+    """
+    if not source.startswith((".", "~")) and ("/" not in source or ":" in source):
+        return source
+    try:
         return str(Path(source).expanduser().resolve())
-    return source
+    except RuntimeError:
+        raise CommandError(
+            Exit.USAGE, f"{source} is not a valid path: there is no such user."
+        ) from None
 
 
 async def _follow(
@@ -131,8 +142,21 @@ async def _follow(
     *,
     no_wait: bool,
     timeout: float,
+    kept: str = "",
 ) -> None:
-    """Begin a fetch, show its progress, and print the project."""
+    """Begin a fetch, show its progress, and print the project.
+
+    Args:
+        hive, output: those of the command.
+        name: the project.
+        begin: begins the fetch.
+        no_wait: whether to return at once.
+        timeout: how long to wait, in seconds.
+        kept: what a failure leaves, for the operator.
+
+    Raises:
+        CommandError: the fetch failed.
+    """
     from wire.records.projects import ProjectState
 
     if no_wait:
@@ -142,7 +166,7 @@ async def _follow(
         progress = _Progress(output)
         project = await hive.projects.fetched(name, begin, progress.tell, timeout)
     if project.state is ProjectState.FAILED:
-        raise CommandError(Exit.FAILED, f"{name}: {project.message}")
+        raise CommandError(Exit.FAILED, f"{name}: {project.message}", kept)
     output.show(json_forms.project(project), [_summary(project)])
     for note in project.notes:
         output.note(note)
@@ -166,8 +190,10 @@ def _summary(project: "Project") -> str:
     name = project.name
     if project.state == "fetching":
         return f"{name} is being fetched; `hivectl project show {name}` shows its state"
-    at = project.commit[:12] or "no commits"
-    return f"{name}: {literal(project.branch)} is at {at} ({size(project.size)})"
+    branch = literal(project.branch)
+    if not project.commit:
+        return f"{name}: {branch} has no commits yet"
+    return f"{name}: {branch} is at {project.commit[:12]} ({size(project.size)})"
 
 
 @project.command("list")
@@ -208,7 +234,7 @@ def _details(details: "ProjectDetails", output: Output) -> list[str]:
         f"{one.name}: {output.paint(state.text, state.colour)}",
         *(output.indented(one.message) if one.message else ()),
         f"  source      {literal(one.source) or '(this hive)'}",
-        f"  branch      {literal(one.branch) or '-'}  {one.commit[:12]}",
+        f"  branch      {literal(one.branch) or '-'}  {one.commit[:12]}".rstrip(),
         f"  fetched     {local_time(one.fetched) if one.fetched else '-'}",
         f"  size        {size(one.size)}",
         f"  credential  {literal(one.credential) or '-'}",

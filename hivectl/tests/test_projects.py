@@ -41,12 +41,20 @@ async def test_other_sources_are_passed_on(hive: FakeHive, hivectl: Hivectl, typ
     assert source == typed
 
 
+async def test_the_home_of_nobody_is_no_path(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("project", "add", "w", "~nobody-at-all/w")
+    assert (ran.code, hive.projects.calls) == (Exit.USAGE, [])
+    assert "there is no such user" in ran.err
+
+
 async def test_a_fetch_that_fails_says_why(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.projects.outcome = {"state": ProjectState.FAILED, "message": f"No {HOSTILE}."}
     ran = await hivectl("project", "add", "w", URL)
     assert ran.code == Exit.FAILED
-    assert ran.err.startswith("hivectl: w: No ")
-    assert_harmless(ran.err.rstrip("\n"))
+    first, second = ran.err.splitlines()
+    assert first.startswith("hivectl: w: No ")
+    assert_harmless(first)
+    assert second.startswith("  w is added, and a timer tries again.")
 
 
 async def test_a_fetch_says_what_it_did_not_bring(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -56,6 +64,11 @@ async def test_a_fetch_says_what_it_did_not_bring(hive: FakeHive, hivectl: Hivec
     assert ran.out == f"w: main is at {COMMIT[:12]} (3.0 MiB)\n"
     assert ran.err == "It refers to 1 submodule.\n"
     assert (await hivectl("project", "fetch", "none")).code == Exit.NOT_FOUND
+
+
+async def test_a_new_repository_has_no_commits(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.projects.outcome = {"commit": "", "branch": "trunk"}
+    assert (await hivectl("project", "add", "own")).out == "own: trunk has no commits yet\n"
 
 
 async def test_without_waiting_it_returns_at_once(hive: FakeHive, hivectl: Hivectl) -> None:
