@@ -17,9 +17,13 @@ in_sandboxes = status=0; $(BIN)/pytest $(1) || status=$$?; for name in test $(HO
 # Otherwise each worker compiles all tests for itself. Meanwhile mypy uses the other processor.
 compiled = $(BIN)/pytest --collect-only --quiet --quiet -m 'not system and not long' >/dev/null
 
+# Locks name no index: each host has its own.
+compile = $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes --strip-extras \
+  --no-emit-find-links --no-emit-index-url --no-emit-trusted-host
+
 .DEFAULT_GOAL := help
 .PHONY: help up down shell test test-long lint bench bootstrap bootstrap-tests bootstrap-bench lock \
-  man install uninstall
+  man install uninstall deb
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; \
@@ -61,18 +65,20 @@ bootstrap-bench:
 	@$(PYTHON) sandbox/bootstrap.py --bench
 
 lock: ## resolve the dependencies of pyproject.toml again
-	@$(BIN)/pip-compile --quiet --all-extras --allow-unsafe --generate-hashes --strip-extras \
-	  --no-emit-find-links --no-emit-index-url --no-emit-trusted-host \
-	  --output-file=requirements.lock pyproject.toml
+	@$(compile) --all-extras --output-file=requirements.lock pyproject.toml
+	@$(compile) --constraint=requirements.lock --extra=host --extra=harness \
+	  --output-file=installer/runtime.lock pyproject.toml
+	@$(compile) --constraint=requirements.lock --only-build-deps --build-deps-for=wheel \
+	  --output-file=installer/build.lock pyproject.toml
 
 man: bootstrap ## write the manual pages again, from hivectl, the settings and man/*.md
 	@$(BIN)/python -B -m man
 
-install: ## install on this host itself (needs systemd)
-	@$(PYTHON) sandbox/installer.py check
-	@$(PYTHON) sandbox/bootstrap.py --venv /usr/lib/hyperhive
-	@$(PYTHON) sandbox/installer.py files
-	@echo "Installed. The hive starts with the next boot. To start it now: systemctl start hive.target"
+install: ## install on this host itself (needs systemd), or upgrade a running hive
+	@$(PYTHON) -m installer install
 
-uninstall: ## remove the installation; with PURGE=1 also the data
-	@$(PYTHON) sandbox/installer.py uninstall $(if $(PURGE),--purge)
+uninstall: ## remove the installation; with PURGE=1 also the data, which asks unless YES=1
+	@$(PYTHON) -m installer uninstall $(if $(PURGE),--purge) $(if $(YES),--yes)
+
+deb: ## build a Debian package of this checkout; VERSION=... names its version
+	@$(PYTHON) -m installer deb $(if $(VERSION),--version='$(VERSION)')

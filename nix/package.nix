@@ -92,6 +92,7 @@ let
         ../services
         ../harness
         ../hivectl
+        ../installer/upgrade.py
         ../man
       ];
     };

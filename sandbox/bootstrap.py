@@ -1,4 +1,4 @@
-"""Prepare a fresh machine: `python3 sandbox/bootstrap.py [--tests] [--bench] [--venv DIRECTORY]`.
+"""Prepare a fresh machine: `python3 sandbox/bootstrap.py [--tests] [--bench]`.
 
 This script imports only the standard library, and does nothing if everything is installed.
 """
@@ -13,8 +13,10 @@ sys.dont_write_bytecode = True
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))
 
-from sandbox import machine, npm, vendor, venv  # noqa: E402
-from sandbox.instance import SandboxError  # noqa: E402
+from installer import machine, vendor  # noqa: E402
+from installer.errors import InstallError  # noqa: E402
+from installer.pip import check_python  # noqa: E402
+from sandbox import npm, venv  # noqa: E402
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -22,28 +24,28 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="bootstrap", description="Prepare this machine.")
     parser.add_argument("--tests", action="store_true", help="also install what the tests need")
     parser.add_argument("--bench", action="store_true", help="also install what `make bench` needs")
-    parser.add_argument(
-        "--venv", type=Path, default=REPO / ".venv", help="the virtual environment (default: .venv)"
-    )
     options = parser.parse_args(arguments)
     if os.geteuid() != 0:
         print("This needs root (packages, mounts, containers). Run it with sudo.", file=sys.stderr)
         return 1
+    # The services of a sandbox, which have users of their own, run from the venv.
+    os.umask(0o022)
     needs = [*machine.HOST, *machine.BUILD]
     needs += machine.TESTS if options.tests else ()
     # The tests run the comparisons of the bench, too.
     needs += machine.BENCH if options.tests or options.bench else ()
+    directory = REPO / ".venv"
     try:
-        venv.check_python()
+        check_python()
         wanted = vendor.missing(REPO, tests=options.tests)
         needs += machine.NPM if wanted and not options.tests else ()
         machine.require(needs)
         # They are a part of the package, which is installed next.
         vendor.ensure(REPO, wanted)
-        venv.ensure(REPO, options.venv)
+        venv.ensure(REPO, directory)
         if options.tests:
-            npm.ensure(REPO / "tests/inspector", options.venv / "inspector")
-    except SandboxError as error:
+            npm.ensure(REPO / "tests/inspector", directory / "inspector")
+    except InstallError as error:
         print(f"bootstrap: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from sandbox import hive, inside, lifecycle
-from sandbox.instance import DEFAULT, REPO, Instance, SandboxError
+from sandbox.instance import DEFAULT, Instance, SandboxError
 
 _DESCRIPTION = """\
 Run a throw-away systemd host: an overlay over this machine's root, with its own systemd as PID 1.
@@ -20,6 +20,8 @@ def main(arguments: Sequence[str]) -> int:
     if os.geteuid() != 0:
         return _fail("The sandbox needs root. Run this command with sudo or as root.")
     run: Callable[[Instance, argparse.Namespace], int] = options.run
+    # The users of the services inside must be able to read what is made here.
+    os.umask(0o022)
     try:
         return run(Instance(options.name), options)
     except SandboxError as error:
@@ -90,7 +92,7 @@ def _down(instance: Instance, options: argparse.Namespace) -> int:
 
 
 def _install(instance: Instance, _: argparse.Namespace) -> int:
-    return inside.become(instance, ["/usr/bin/python3", f"{REPO}/sandbox/installer.py", "files"])
+    return inside.become(instance, inside.INSTALL)
 
 
 def _exec(instance: Instance, options: argparse.Namespace) -> int:

@@ -17,7 +17,11 @@ MODEL_HOST: Final = "127.0.0.1"
 """The address of the model. Only gateways reach it: containers have a loopback of their own."""
 
 _UNITS: Final = "/etc/systemd/system"
-_CHECKOUT: Final = "/run/hive-model"
+_MODEL: Final = "/run/hive-model"
+_COPY_MODEL: Final = (
+    'rm -rf "$1"; mkdir "$1"; cp -r "$0" "$1"; chmod -R u=rwX,go=rX "$1"; rm -rf "$1"/*/tests'
+)
+"""Copies the model: a checkout may be below any path, and for its owner only."""
 _KEY: Final = "/etc/hyperhive/credentials/gateway/default"
 """The credential of the gateways. No container sees it."""
 
@@ -48,7 +52,7 @@ def start(instance: Instance, ports: Ports, agents: Sequence[str], *, nixos: boo
     with step("the sandbox boots"):
         lifecycle.up(instance)
     with step("units, policies and users are installed"):
-        inside.run(instance, "/usr/bin/python3", f"{REPO}/sandbox/installer.py", "files")
+        inside.run(instance, *inside.INSTALL)
         if nixos:
             inside.run(instance, "sh", "-c", f"! mountpoint -q {_UNITS} || umount {_UNITS}")
         _configure(instance, ports, _nixos(instance) if nixos else "")
@@ -93,13 +97,12 @@ def _configure(instance: Instance, ports: Ports, settings: str = "") -> None:
     if key:
         _write(instance, _KEY, key, mode="0600")
     _write(instance, f"{_UNITS}/hive-model.service", _text("hive-model.service"))
-    # The checkout may be in /tmp or in a home directory; the unit sees nothing else there.
-    checkout = (
-        f"[Service]\nBindReadOnlyPaths={REPO}:{_CHECKOUT}\nWorkingDirectory={_CHECKOUT}\n"
-        "Environment=PYTHONDONTWRITEBYTECODE=1"
+    inside.run(instance, "sh", "-c", _COPY_MODEL, f"{REPO}/sandbox", _MODEL)
+    place = (
+        f"[Service]\nWorkingDirectory={_MODEL}\nEnvironment=PYTHONDONTWRITEBYTECODE=1\n"
+        f"Environment=MODEL_HOST={MODEL_HOST} MODEL_PORT={ports.model}\n"
     )
-    place = f"Environment=MODEL_HOST={MODEL_HOST} MODEL_PORT={ports.model}\n"
-    _write(instance, f"{_UNITS}/hive-model.service.d/50-sandbox.conf", f"{checkout}\n{place}")
+    _write(instance, f"{_UNITS}/hive-model.service.d/50-sandbox.conf", place)
     if ports.dashboard != Ports.dashboard:
         listen = f"[Socket]\nListenStream=\nListenStream=127.0.0.1:{ports.dashboard}\n"
         _write(instance, f"{_UNITS}/hive-dashboard.socket.d/50-sandbox.conf", listen)

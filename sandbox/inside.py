@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Final
 
-from sandbox.instance import DEFAULT, Instance, SandboxError
+from sandbox.instance import DEFAULT, REPO, Instance, SandboxError
 
 _ENVIRONMENT: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -13,6 +13,11 @@ _ENVIRONMENT: Final = {
     "LANG": "C.UTF-8",
 }
 _TERMINAL: Final = ("TERM", "COLORTERM", "NO_COLOR", "COLUMNS", "LINES")
+INSTALL: Final = (
+    *("env", f"--chdir={REPO}"),
+    *("/usr/bin/python3", "-B", "-m", "installer", "files"),
+)
+"""The command that installs what the venv ships outside its own directory."""
 _NAMESPACES: Final = ("-m", "-u", "-i", "-p", "-n", "-C", "-r", "-w")
 
 

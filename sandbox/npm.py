@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from sandbox.instance import SandboxError
+from installer.errors import InstallError
 
 PINS: Final = ("package.json", "package-lock.json")
 """The files that pin the packages with their hashes, but not the hosts they come from."""
@@ -17,7 +17,7 @@ def ensure(pins: Path, directory: Path) -> None:
     """Install in `directory` what `pins` locks, without running any package's scripts.
 
     Raises:
-        SandboxError: npm failed.
+        InstallError: npm failed.
     """
     if all(_same(pins / name, directory / name) for name in PINS):
         return
@@ -38,10 +38,10 @@ def ensure(pins: Path, directory: Path) -> None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise SandboxError(f"npm could not install the MCP inspector: {error}.") from error
+        raise InstallError(f"npm could not install the MCP inspector: {error}.") from error
     if done.returncode != 0:
         tail = "\n  ".join(done.stderr.splitlines()[-15:])
-        raise SandboxError(f"npm could not install the MCP inspector:\n  {tail}")
+        raise InstallError(f"npm could not install the MCP inspector:\n  {tail}")
     # The file gets its own name last, because it also marks a complete installation.
     Path(lock).rename(directory / PINS[1])
 

@@ -35,14 +35,19 @@ def command(instance: Instance, directory: Path, bare: bool) -> list[str]:
         "--resolv-conf=off",
         "--timezone=off",
         f"--setenv={MARK}={instance.name}",
-        f"--bind-ro={REPO}",
+        f"--bind-ro={_escaped(REPO)}",
         f"--bind={state}/machines:/var/lib/machines",
         f"--bind={state}/hyperhive:/var/lib/hyperhive",
         f"--bind={state}/journal:/var/log/journal",
     ]
     if not bare and (REPO / ".venv").is_dir():
-        arguments.append(f"--bind-ro={REPO}/.venv:{PREFIX}")
+        arguments.append(f"--bind-ro={_escaped(REPO)}/.venv:{PREFIX}")
     return [*arguments, "--boot", f"systemd.unit={root.TARGET}"]
+
+
+def _escaped(path: Path) -> str:
+    """Return a path as --bind-ro= takes it."""
+    return str(path).replace("\\", "\\\\").replace(":", "\\:")
 
 
 async def supervise(instance: Instance, bare: bool) -> int:

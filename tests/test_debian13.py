@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import machine, vendor
+from installer import machine, vendor
 
 pytestmark = [
     pytest.mark.long,

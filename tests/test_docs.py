@@ -121,7 +121,7 @@ def maps(readme: Path) -> Iterator[tuple[list[Path], str]]:
 
 ROOMS = [
     *sorted((REPO / "services").glob("*/README.md")),
-    *(REPO / name / "README.md" for name in ("harness", "hivectl", "sandbox", "wire")),
+    *(REPO / name / "README.md" for name in ("harness", "hivectl", "installer", "sandbox", "wire")),
 ]
 EVERY_ROOM = pytest.mark.parametrize("room", ROOMS, ids=lambda p: p.parent.name)
 

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 REPO = Path(__file__).parents[1]
-TOP = ("wire", "services", "harness", "hivectl", "man", "sandbox", "bench", "tests")
+TOP = (
+    *("wire", "services", "harness", "hivectl"),
+    *("installer", "man", "sandbox", "bench", "tests"),
+)
 OURS = frozenset(TOP)
 ROOMS = frozenset(path.parent.name for path in (REPO / "services").glob("*/__main__.py"))
 LIBRARIES = frozenset(
@@ -25,6 +28,13 @@ ADAPTERS = {
     Path("services/lifecycle/host/systemd.py"): "is the client of systemd",
 }
 """Further modules that may use the bus, and why."""
+
+OTHERS = {
+    "hivectl": ("wire",),
+    "man": ("hivectl", "services.config", "services.agentfile"),
+    "sandbox": ("installer",),
+}
+"""The packages that a package may import besides itself."""
 
 MODULES = sorted(path.relative_to(REPO) for top in TOP for path in (REPO / top).rglob("*.py"))
 
@@ -57,16 +67,12 @@ def allowed(module: Path) -> tuple[str, ...]:
             return ("wire", *SHARED, f"services.{library}")
         case ("services", *_):
             return ("wire", *SHARED, "services.tests")
-        case ("hivectl", *_):
-            return ("wire", "hivectl")
-        case ("man", *_):
-            return ("man", "hivectl", "services.config", "services.agentfile")
         case ("harness", "tests", *_):
             return ("harness", "sandbox.model")  # the scripted model answers the real client
         case ("tests" | "bench", *_):
             return TOP
         case (top, *_):
-            return (top,)
+            return (top, *OTHERS.get(top, ()))
     return ()
 
 

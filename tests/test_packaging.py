@@ -21,5 +21,5 @@ def test_every_file_for_the_host_is_installed() -> None:
         for path in (REPO / room).rglob("*")
         if path.suffix in INSTALLED and "tests" not in path.parts
     }
-    assert files == set(data) - {"docs"}
+    assert files == set(data) - {"docs", "installer/upgrade.py", "man/hyperhive.toml"}
     assert len(set(data.values())) == len(data)

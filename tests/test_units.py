@@ -27,6 +27,7 @@ def test_every_unit_is_found() -> None:
         "hive-broker.service",
         "hive-build@.service",
         "hive-canfilter.service",
+        "hive-clock.service",
         "hive-dashboard.service",
         "hive-fetch.service",
         "hive-forge.service",

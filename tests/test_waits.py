@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 REPO = Path(__file__).parents[1]
-TOP = ("wire", "services", "harness", "hivectl", "man", "sandbox", "bench")
+TOP = ("wire", "services", "harness", "hivectl", "installer", "man", "sandbox", "bench")
 MODULES = [
     path.relative_to(REPO)
     for top in TOP

@@ -6,6 +6,7 @@ remedy. wire.bus uses this for the services in names.SERVICE_UNITS.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -15,14 +16,20 @@ from wire.types import Value
 
 if TYPE_CHECKING:
     from wire.bus import Bus
+    from wire.signals import Subscription
 
 _LONGEST: Final = 90.0
 """The seconds that a service may take to start; the TimeoutStartSec= of their units is at most
 that."""
 _SYSTEMD: Final = "org.freedesktop.systemd1"
+_MANAGER: Final = "org.freedesktop.systemd1.Manager"
 _UNIT: Final = "org.freedesktop.systemd1.Unit"
+_SERVICE: Final = "org.freedesktop.systemd1.Service"
 _JOB: Final = "org.freedesktop.systemd1.Job"
 _DOWN: Final = ("inactive", "failed")
+_CONFIG: Final = 78
+"""The exit status of a service that cannot use its configuration or its store; its status says
+why. The last status of a service that has crashed says nothing about that."""
 
 
 class Absences:
@@ -67,22 +74,53 @@ class Absences:
             if not owned.done():
                 owned.set_result(None)
 
+        changed = asyncio.Event()
         # Subscribe first, then ask: an owner that comes in between must not be missed.
         watch = await self._bus.on_owner(name, came=came)
+        follow = await self._follow(unit, changed.set)
         try:
             if await self._bus.owner_of(name):
                 return True
-            if not await self._is_coming(unit):
-                return False
-            lost = self._bus.disconnected
-            await asyncio.wait((owned, lost), timeout=_LONGEST, return_when="FIRST_COMPLETED")
+            async with asyncio.timeout(_LONGEST):
+                while await self._is_coming(unit):
+                    await self._event(owned, changed)
+                    if owned.done():
+                        return True
+            return False
+        except TimeoutError:
+            raise _still_starting(unit) from None
         finally:
+            await follow.close()
             await watch.close()
-        if not owned.done():
-            if lost.done():
-                raise Unavailable("The connection to the bus was lost.")
-            raise _still_starting(unit)
-        return True
+
+    async def _follow(self, unit: str, changed: Callable[[], None]) -> "Subscription":
+        """Call `changed` when systemd reports a change of `unit`: its start may fail."""
+        following = await self._bus.on_signal(
+            lambda _told: changed(),
+            sender=_SYSTEMD,
+            path=_path(unit),
+            interface=names.PROPERTIES,
+            member="PropertiesChanged",
+        )
+        with suppress(HiveError):  # systemd may be away, or this connection has subscribed already
+            await self._bus.call(_SYSTEMD, "/org/freedesktop/systemd1", _MANAGER, "Subscribe")
+        return following
+
+    async def _event(self, owned: asyncio.Future[None], changed: asyncio.Event) -> None:
+        """Wait until the name is owned or the unit has changed.
+
+        Raises:
+            Unavailable: the connection is lost.
+        """
+        lost = self._bus.disconnected
+        told = asyncio.create_task(changed.wait())
+        try:
+            await asyncio.wait((owned, lost, told), return_when="FIRST_COMPLETED")
+        finally:
+            told.cancel()
+        if lost.done() and not owned.done():
+            raise Unavailable("The connection to the bus was lost.")
+        changed.clear()
 
     async def _is_coming(self, unit: str) -> bool:
         """Return whether systemd is starting `unit`; False if systemd cannot be asked.
@@ -104,11 +142,30 @@ class Absences:
         if target in _DOWN and starting in ("", "stop"):
             raise Unavailable("The hive is stopped. Start it with: systemctl start hive.target")
         if state == "failed":
+            raise Unavailable(await self._failure(unit))
+        if culprit := await self._failed_requirement(unit):
             raise Unavailable(
-                f"{unit} has failed; `systemctl status {unit}` shows why. When the fault is "
-                f"corrected, start it with: systemctl restart {unit}"
+                f"{unit} is stopped, because it needs {culprit}, which has failed; `systemctl "
+                f"status {culprit}` shows why. When the fault is corrected, start both with: "
+                f"systemctl start {unit}"
             )
         raise Unavailable(f"{unit} is stopped. Start it with: systemctl start {unit}")
+
+    async def _failure(self, unit: str) -> str:
+        """Return a sentence about a unit that has failed, with the reason that it gave itself."""
+        remedy = f"When the fault is corrected, start it with: systemctl restart {unit}"
+        with suppress(HiveError):
+            if await self._property(_path(unit), _SERVICE, "ExecMainStatus") == _CONFIG:
+                reason = str(await self._property(_path(unit), _SERVICE, "StatusText"))
+                return f"{unit} has failed: {reason} {remedy}"
+        return f"{unit} has failed; `systemctl status {unit}` shows why. {remedy}"
+
+    async def _failed_requirement(self, unit: str) -> str:
+        """Return a unit without which `unit` does not start, and which has failed; or nothing."""
+        for needed in await self._get(unit, "Requires"):
+            if (await self._state(needed))[0] == "failed":
+                return str(needed)
+        return ""
 
     async def _state(self, unit: str) -> tuple[str, str]:
         """Return the ActiveState of `unit`, and the type of its job, which is empty for no job."""
@@ -120,11 +177,14 @@ class Absences:
         return await self._get(unit, "ActiveState"), job
 
     async def _get(self, unit: str, name: str) -> Value:
-        path = f"/org/freedesktop/systemd1/unit/{names.escape(unit)}"
-        return await self._property(path, _UNIT, name)
+        return await self._property(_path(unit), _UNIT, name)
 
     async def _property(self, path: str, interface: str, name: str) -> Value:
         return await self._bus.call1(_SYSTEMD, path, names.PROPERTIES, "Get", "ss", interface, name)
+
+
+def _path(unit: str) -> str:
+    return f"/org/freedesktop/systemd1/unit/{names.escape(unit)}"
 
 
 def _still_starting(unit: str) -> Unavailable:

@@ -10,7 +10,8 @@ UNITS: Final = Path("/run/systemd/system")
 REPO: Final = Path(__file__).resolve().parents[2]
 CHECKOUT: Final = "/run/hive-chaos"
 PYTHON: Final = "/usr/lib/hyperhive/bin/python"
-SCENARIO: Final = Path(__file__).with_name("scenario.toml").relative_to(REPO)
+SCENARIO: Final = Path("/run/hive-chaos.toml")
+"""A copy of the scenario: the model does not see the checkout."""
 
 _MODEL: Final = f"""\
 [Service]
@@ -34,6 +35,8 @@ def prepared(sabotage: str) -> Iterator[None]:
     if sabotage:
         drop_ins["hive-broker.service"] = _BROKER % sabotage
     files = [UNITS / f"{unit}.d/60-chaos.conf" for unit in drop_ins]
+    SCENARIO.write_bytes(Path(__file__).with_name("scenario.toml").read_bytes())
+    SCENARIO.chmod(0o644)
     try:
         for file, text in zip(files, drop_ins.values(), strict=True):
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ def test_each_page_is_installed(path: Path) -> None:
     section = path.suffix.removeprefix(".")
     line = f'"man/{path.name}" = "share/man/man{section}/{path.name}"'
     assert line in (HERE.parent / "pyproject.toml").read_text()
-    installer = (HERE.parent / "sandbox/installer.py").read_text()
+    installer = (HERE.parent / "installer/files.py").read_text()
     assert re.search(rf"for n in \(.*{section}.*\)", installer)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import cgroup, inside, lifecycle
-from sandbox.instance import MARK, RUN, STATE, Instance, SandboxError, is_init
+from sandbox.instance import MARK, REPO, RUN, STATE, Instance, SandboxError, is_init
 
 pytestmark = [
     pytest.mark.system,
@@ -182,3 +182,32 @@ def cmdline(pid: int) -> bytes:
 def test_the_mark_is_no_name_of_somebody_else() -> None:
     assert MARK.startswith("HYPERHIVE_")
     assert STATE != RUN
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not (REPO / ".venv").is_dir(), reason="there is no venv: run `make bootstrap`")
+def test_a_hive_runs_from_a_checkout_that_only_its_owner_may_read(tmp_path: Path) -> None:
+    """Its path has a space, a colon and other letters, as a clone under the umask 077 may have."""
+    checkout = tmp_path / "Çok: güzel"
+    name = f"pytest-own-{os.getpid()}"
+    copy = (
+        'umask 077; mkdir "$1"; cd "$1"; (cd "$0"; git ls-files -z | xargs -0 ls -d 2>/dev/null |'
+        " tar --create --files-from=-) | tar --extract --no-same-permissions;"
+        ' cp -a "$0/.venv" .venv; chmod go= .'
+    )
+    subprocess.run(["sh", "-c", copy, REPO, checkout], check=True)
+    sandbox = [str(checkout / "sandbox/sandbox"), "--name", name]
+    ports = ["--dashboard-port=7051", "--model-port=7151"]
+    try:
+        umask = ["sh", "-c", 'umask 077; exec "$0" "$@"']
+        started = subprocess.run(
+            [*umask, *sandbox, "hive", *ports, "alice"],
+            env=os.environ | {"LC_ALL": "tr_TR.UTF-8"},
+            capture_output=True,
+            text=True,
+        )
+        assert started.returncode == 0, started.stdout + started.stderr
+        asked = [*sandbox, "exec", "hivectl", "ask", "alice", "What is six times seven?", "--wait"]
+        assert "42" in subprocess.run(asked, capture_output=True, text=True).stdout
+    finally:
+        subprocess.run([*sandbox, "down"], check=True)

@@ -84,6 +84,46 @@ def test_the_timer_deletes_what_is_done_and_old(stopped: Hive) -> None:
     assert refused.returncode != 0
 
 
+CLOCK = "/var/lib/hyperhive/clock/clock.json"
+"""The memory of hive-clock.service."""
+BACKWARDS = f"""
+import json, pathlib
+file = pathlib.Path("{CLOCK}")
+kept = json.loads(file.read_text())
+kept["trusted"]["wall"] -= {LONG_AGO}
+file.write_text(json.dumps(kept))
+"""
+
+
+@pytest.fixture
+def ahead(stopped: Hive) -> Iterator[Hive]:
+    """Let the clock be 40 days ahead of its last check, and forget that afterwards."""
+    stopped.run("systemctl", "start", "hive-clock.service")
+    stopped.run("runuser", "-u", "hive-vacuum", "--", PYTHON, "-c", BACKWARDS)
+    # It says whether the kernel's clock is synchronized, and the kernel is the machine's.
+    stopped.run("systemctl", "mask", "--runtime", "--now", "systemd-timedated.service")
+    yield stopped
+    stopped.run("systemctl", "unmask", "--runtime", "systemd-timedated.service")
+    stopped.run("rm", "-f", CLOCK)
+    stopped.run("systemctl", "reset-failed", "hive-clock.service", check=False)
+
+
+def test_nothing_is_deleted_while_the_clock_is_in_doubt(ahead: Hive) -> None:
+    acknowledge(ahead, send(ahead, "old and done, but not yet"))
+    stop(ahead)
+    ahead.run("runuser", "-u", "hive-broker", "--", PYTHON, "-c", AGE)
+    start(ahead)
+    for unit in ("hive-vacuum.service", "hive-sweep.service"):
+        refused = ahead.run("systemctl", "start", unit, check=False)
+        assert refused.returncode != 0, unit
+    assert "old and done, but not yet" in ours(ahead)
+    lines = ahead.run("journalctl", "--unit=hive-clock.service", "--lines=20", "--output=cat")
+    assert "The clock is 40 days ahead of the last check" in lines.stdout
+    # The operator knows better.
+    ahead.run("hivectl", "vacuum")
+    assert "old and done, but not yet" not in ours(ahead)
+
+
 def test_the_timer_goes_with_the_hive(hive: Hive) -> None:
     hive.run("systemctl", "stop", "hive.target")
     state = hive.run("systemctl", "is-active", "hive-vacuum.timer", check=False).stdout

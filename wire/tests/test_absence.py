@@ -11,7 +11,7 @@ from wire.errors import Unavailable
 from wire.fixtures import Connect
 from wire.interface import Interface, method, prop
 from wire.principal import EVERYBODY
-from wire.types import Signature, Str, UInt32
+from wire.types import Int32, Signature, Str, StrList, UInt32
 
 UNIT = "org.freedesktop.systemd1.Unit"
 BROKER = (names.BROKER, names.BROKER_PATH, names.BROKER, "Count")
@@ -20,8 +20,10 @@ BROKER = (names.BROKER, names.BROKER_PATH, names.BROKER, "Count")
 class Unit(Interface, name=UNIT):
     """A unit of systemd, with or without a job."""
 
-    def __init__(self, state: str, job: str = "", load: str = "loaded") -> None:
-        self.state, self.job, self.load = state, job, load
+    def __init__(
+        self, state: str, job: str = "", load: str = "loaded", needs: tuple[str, ...] = ()
+    ) -> None:
+        self.state, self.job, self.load, self.needs = state, job, load, needs
 
     @prop()
     def ActiveState(self) -> Str:
@@ -34,6 +36,25 @@ class Unit(Interface, name=UNIT):
     @prop()
     def Job(self) -> Annotated[list[Any], Signature("(uo)")]:
         return [7, f"/job/{self.job.replace('-', '_')}"] if self.job else [0, "/"]
+
+    @prop()
+    def Requires(self) -> StrList:
+        return list(self.needs)
+
+
+class Service(Interface, name="org.freedesktop.systemd1.Service"):
+    """The process of a service, as systemd remembers it."""
+
+    def __init__(self, exit_status: int, text: str) -> None:
+        self.exit_status, self.text = exit_status, text
+
+    @prop()
+    def ExecMainStatus(self) -> Int32:
+        return self.exit_status
+
+    @prop()
+    def StatusText(self) -> Str:
+        return self.text
 
 
 class Job(Interface, name="org.freedesktop.systemd1.Job"):
@@ -59,9 +80,12 @@ class Broker(Interface, name=names.BROKER):
         return self.count
 
 
-async def systemd(connect: Connect, broker: Unit, target: Unit) -> None:
+async def systemd(connect: Connect, broker: Unit, target: Unit, **others: Interface) -> None:
+    """Serve the units; `others` are those of the broker's service and of its socket."""
     bus = await connect()
-    for unit, fake in (("hive-broker.service", broker), ("hive.target", target)):
+    units: list[tuple[str, Interface]] = [("hive-broker.service", broker), ("hive.target", target)]
+    units += [(f"hive-broker.{kind}", other) for kind, other in others.items()]
+    for unit, fake in units:
         bus.export(f"/org/freedesktop/systemd1/unit/{names.escape(unit)}", fake)
     for kind in ("start", "stop", "restart"):
         bus.export(f"/job/{kind}", Job(kind))
@@ -103,6 +127,45 @@ async def test_a_service_that_does_not_start_is_reported_at_once(
         with pytest.raises(Unavailable) as raised:
             await client.call(*BROKER)
     assert sentence in str(raised.value)
+
+
+async def refusal(connect: Connect) -> str:
+    client = await connect()
+    async with asyncio.timeout(10):
+        with pytest.raises(Unavailable) as raised:
+            await client.call(*BROKER)
+    return str(raised.value)
+
+
+async def test_a_service_says_itself_why_it_cannot_run(connect: Connect) -> None:
+    reason = "/etc/hyperhive/hyperhive.toml, line 3: broker.x is not a setting."
+    await systemd(connect, Unit("failed"), UP, service=Service(78, reason))
+    assert f"hive-broker.service has failed: {reason} When" in await refusal(connect)
+
+
+async def test_the_last_status_of_a_crashed_service_is_not_its_reason(connect: Connect) -> None:
+    await systemd(connect, Unit("failed"), UP, service=Service(11, "Running."))
+    assert "has failed; `systemctl status hive-broker.service` shows why." in await refusal(connect)
+
+
+async def test_a_unit_without_which_the_service_does_not_start_is_named(connect: Connect) -> None:
+    needs = ("hive-broker.socket", "hive.target")
+    await systemd(connect, Unit("inactive", needs=needs), UP, socket=Unit("failed"))
+    sentence = "stopped, because it needs hive-broker.socket, which has failed; `systemctl status"
+    assert sentence in await refusal(connect)
+
+
+async def test_a_start_that_fails_ends_the_calls_that_wait_for_it(connect: Connect) -> None:
+    unit = Unit("activating", "start")
+    await systemd(connect, unit, UP, service=Service(78, "The store is damaged."))
+    client = await connect()
+    call = asyncio.create_task(client.call(*BROKER, timeout=60))
+    await asyncio.wait([call], timeout=0.3)
+    unit.state, unit.job = "failed", ""
+    unit.emit_changed("ActiveState")
+    async with asyncio.timeout(10):
+        with pytest.raises(Unavailable, match=r"failed: The store is damaged\."):
+            await call
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ in shared_header.html."""
 
 STATIC: Final = Path(__file__).parents[1] / "static"
 VENDOR: Final = Path(__file__).parents[1] / "vendor"
-"""The files of npm packages, which sandbox/vendor.py fetches; vendor.toml names them."""
+"""The files of npm packages, which installer/vendor.py fetches; vendor.toml names them."""
 
 SHARED: Final = re.compile(r"^ *<!-- (shared_[a-z]+\.html) -->\n", re.MULTILINE)
 """The line in whose place another file stands, which several pages have in common."""

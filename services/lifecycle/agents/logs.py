@@ -17,6 +17,7 @@ SERVICES: Final = (
     "hive-assistant.service",
     "hive-assistant.socket",
     "hive-canfilter.service",
+    "hive-clock.service",
     "hive-dashboard.socket",
     "hive-fetch.service",
     "hive-forge.service",

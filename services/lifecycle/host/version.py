@@ -1,7 +1,7 @@
 """The version of Hyperhive, as far as it matters to a container."""
 
 import hashlib
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from services.errors import ConfigError
 def current(prefix: Path) -> str:
     """Return the version of the package, with a digest of the files that containers get.
 
-    Two builds of one version have different results if the harness or its units differ.
+    Two builds of one version have different results if the harness, its units or Claude Code
+    differ.
 
     Args:
         prefix: the directory in which Hyperhive is installed.
@@ -30,7 +31,18 @@ def current(prefix: Path) -> str:
         for path in files:
             if path.suffix != ".pyc":
                 digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
+    script = prefix / "share/hyperhive/hive-init.sh"
+    digest.update(script.read_bytes() if script.exists() else b"")
+    digest.update(_claude_code().encode())
     return f"{version('hyperhive')}+{digest.hexdigest()[:12]}"
+
+
+def _claude_code() -> str:
+    """Return the version of the package that has Claude Code in it; empty if there is none."""
+    try:
+        return version("claude-agent-sdk")
+    except PackageNotFoundError:
+        return ""
 
 
 def _harness() -> Path:

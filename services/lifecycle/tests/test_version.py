@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.errors import ConfigError
+from services.lifecycle.host import version
 from services.lifecycle.host.version import current
 
 
@@ -40,7 +41,20 @@ def test_a_change_of_the_harness_or_of_a_unit_is_another_version(
     unit = prefix / "share/hyperhive/container/hive-harness.service"
     unit.write_text("[Service]\nRestart=no\n")
     third = current(prefix)
-    assert len({first, second, third}) == 3
+    (prefix / "share/hyperhive/hive-init.sh").write_text("#!/bin/sh\n")
+    fourth = current(prefix)
+    assert len({first, second, third, fourth}) == 4
+
+
+def test_another_claude_code_is_another_version(
+    harness: Path, prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {}
+    for number in ("0.2.165", "0.2.170"):
+        versions = {"hyperhive": "0.1.0", "claude-agent-sdk": number}
+        monkeypatch.setattr(version, "version", versions.__getitem__)
+        found[number] = current(prefix)
+    assert len(set(found.values())) == 2
 
 
 def test_an_installation_without_these_files_is_refused(harness: Path, tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import vendor
-from sandbox.instance import REPO, SandboxError
+from installer import vendor
+from installer.errors import InstallError
 
+REPO = Path(__file__).parents[2]
 NPM = """#!/bin/sh
 echo "$@" >> {calls}
 for argument; do case $argument in --pack-destination=*) to=${{argument#*=}};; esac; done
@@ -64,14 +65,14 @@ def test_the_named_files_are_fetched_once_and_again_when_one_is_gone(repo: Path)
 
 def test_another_archive_than_the_pinned_one_leaves_no_file(repo: Path) -> None:
     pin(repo, archive(demo="let c;"))
-    with pytest.raises(SandboxError, match=r"demo 1\.0\.0 has the SHA-512 .* pins"):
+    with pytest.raises(InstallError, match=r"demo 1\.0\.0 has the SHA-512 .* pins"):
         vendor.ensure(repo, vendor.missing(repo, tests=False))
     assert not (repo / vendor.SERVED / "d.js").exists()
 
 
 def test_a_file_that_the_package_lacks_is_named(repo: Path) -> None:
     pin(repo, (repo / "archive").read_bytes(), path="dist/none.js")
-    with pytest.raises(SandboxError, match=r"has no file dist/none\.js"):
+    with pytest.raises(InstallError, match=r"has no file dist/none\.js"):
         vendor.ensure(repo, vendor.missing(repo, tests=False))
     assert vendor.missing(repo, tests=False)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sandbox.instance import SandboxError
+from installer.errors import InstallError
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ HOST: Final = (
     Need("git", _program("git"), "git", "git"),
     Need("TLS certificates", _file("etc/ssl/certs/ca-*"), "ca-certificates", "ca-certificates"),
 )
+VENV: Final = Need("Python's venv module", _venv_module, "python3-venv", "python3")
 BUILD: Final = (
     Need("a C compiler", _program("gcc"), "gcc", "gcc"),
     Need("libc's headers", _file("usr/include/stdio.h"), "libc6-dev", "glibc-devel"),
@@ -81,7 +82,7 @@ BUILD: Final = (
         "systemd-devel",
     ),
     Need("Python's headers", _python_header, "python3-dev", "python3-devel"),
-    Need("Python's venv module", _venv_module, "python3-venv", "python3"),
+    VENV,
 )
 """The packages needed to build systemd-python, which has no wheel."""
 
@@ -114,7 +115,7 @@ def require(needs: Sequence[Need]) -> None:
     """Install with apt the `needs` that are missing, and print their names.
 
     Raises:
-        SandboxError: there is no apt (the text has the names of the packages), or apt failed.
+        InstallError: there is no apt (the text has the names of the packages), or apt failed.
     """
     missing = [need for need in needs if not need.present()]
     if _is_ubuntu():
@@ -124,7 +125,7 @@ def require(needs: Sequence[Need]) -> None:
     if not missing:
         return
     if shutil.which("apt-get") is None:
-        raise SandboxError(
+        raise InstallError(
             f"This machine lacks {_enumerate([need.what for need in missing])}. Install the"
             f" packages (by their names on Fedora): {' '.join(need.other for need in missing)}."
         )
@@ -134,7 +135,7 @@ def require(needs: Sequence[Need]) -> None:
     _apt("install", "--yes", "--no-install-recommends", *packages)
     _keep_from_running([need.unit for need in missing if need.unit])
     if absent := [need.what for need in missing if not need.present()]:
-        raise SandboxError(
+        raise InstallError(
             f"apt installed {' '.join(packages)}, but {_enumerate(absent)} is missing."
         )
 
@@ -152,7 +153,7 @@ def _apt(*arguments: str) -> None:
     )
     if done.returncode != 0:
         tail = "\n  ".join(done.stdout.splitlines()[-15:])
-        raise SandboxError(f"`apt-get {' '.join(arguments)}` failed:\n  {tail}")
+        raise InstallError(f"`apt-get {' '.join(arguments)}` failed:\n  {tail}")
 
 
 def _keep_from_running(units: Sequence[str]) -> None:

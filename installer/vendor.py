@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sandbox.instance import SandboxError
+from installer.errors import InstallError
 
 PINS: Final = "services/dashboard/vendor.toml"
 SERVED: Final = "services/dashboard/vendor"
@@ -89,7 +89,7 @@ def ensure(repo: Path, wanted: Sequence[Package]) -> None:
     """Fetch the packages `wanted`, and put their files into the working tree.
 
     Raises:
-        SandboxError: npm failed, or an archive is not the pinned one.
+        InstallError: npm failed, or an archive is not the pinned one.
     """
     if wanted:
         print(f"  fetching {', '.join(package.name for package in wanted)} (npm)", flush=True)
@@ -97,7 +97,7 @@ def ensure(repo: Path, wanted: Sequence[Package]) -> None:
         archive = _fetch(package)
         digest = base64.b64encode(hashlib.sha512(archive).digest()).decode()
         if digest != package.sha512:
-            raise SandboxError(
+            raise InstallError(
                 f"The archive of {package.name} {package.version} has the SHA-512 {digest}, but"
                 f" {PINS} pins {package.sha512}. Nothing of it was installed."
             )
@@ -121,11 +121,11 @@ def _fetch(package: Package) -> bytes:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise SandboxError(f"npm could not fetch {wanted}: {error}.") from error
+            raise InstallError(f"npm could not fetch {wanted}: {error}.") from error
         archives = list(Path(directory).glob("*.tgz"))
         if done.returncode != 0 or len(archives) != 1:
             tail = "\n  ".join((done.stdout + done.stderr).splitlines()[-15:])
-            raise SandboxError(f"npm could not fetch {wanted}:\n  {tail}")
+            raise InstallError(f"npm could not fetch {wanted}:\n  {tail}")
         return archives[0].read_bytes()
 
 
@@ -140,7 +140,7 @@ def _unpack(package: Package, archive: bytes, repo: Path) -> None:
             except KeyError:
                 file = None
             if file is None:
-                raise SandboxError(f"{package.name} {package.version} has no file {path}.")
+                raise InstallError(f"{package.name} {package.version} has no file {path}.")
             (directory / f".{name}.new").write_bytes(file.read())
             (directory / f".{name}.new").replace(directory / name)
     package.stamp(repo).write_text(package.wanted())
