@@ -121,11 +121,18 @@ class Forge:
             ) from None
         if event is None:
             return "No agent is told of events of this kind."
-        told = 0
+        told, refused = 0, None
         for account, reason in event.concerns.items():
             agent = self._agents.get(account)
-            if agent is not None and await self._tell_one(agent, event, reason, digest):
-                told += 1
+            if agent is None:
+                continue
+            try:
+                told += await self._tell_one(agent, event, reason, digest)
+            except Refused as error:
+                # The others are told: an agent with a full inbox must not keep events from them.
+                refused = refused or error
+        if refused is not None:
+            raise refused
         return f"{told} agents were told." if told != 1 else "1 agent was told."
 
     async def _tell_one(self, agent: str, event: Event, reason: Reason, digest: str) -> bool:

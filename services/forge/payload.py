@@ -41,7 +41,14 @@ class Repository(_Part):
 
     full_name: str = Field(max_length=512)
     private: bool = False
+    internal: bool = False
+    """Whether it is not private itself, and belongs to a private organization."""
     owner: User = User()
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether some accounts cannot read it."""
+        return self.private or self.internal
 
 
 class Subject(_Part):

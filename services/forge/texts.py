@@ -32,7 +32,7 @@ def message(event: Event, reason: Reason) -> str:
         f"{_name(event.repository.full_name)}, and {reason}.",
         *_links(event),
     ]
-    if event.repository.private and not reason.sees_text:
+    if event.repository.is_hidden and not reason.sees_text:
         lines.append(
             "The repository is private, and the hive does not know whether you may read it: see "
             "the text there."

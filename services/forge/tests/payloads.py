@@ -12,13 +12,16 @@ def user(login: str) -> dict[str, Any]:
     return {"id": 7, "login": login, "login_name": "", "full_name": "", "email": f"{login}@x"}
 
 
-def repository(owner: str = "ann", name: str = "site", *, private: bool = False) -> dict[str, Any]:
+def repository(
+    owner: str = "ann", name: str = "site", *, private: bool = False, internal: bool = False
+) -> dict[str, Any]:
     return {
         "id": 3,
         "owner": user(owner),
         "name": name,
         "full_name": f"{owner}/{name}",
         "private": private,
+        "internal": internal,
         "html_url": f"{ORIGIN}/{owner}/{name}",
         "permissions": {"admin": False, "push": True, "pull": True},
     }

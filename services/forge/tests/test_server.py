@@ -306,6 +306,13 @@ async def test_an_event_that_the_broker_does_not_take_can_be_sent_again(
         assert sorted(hive.broker.agents) == ["alice", "bob"]
 
 
+async def test_an_agent_with_a_full_inbox_keeps_no_event_from_others(tmp_path: Path) -> None:
+    async with stage(tmp_path) as hive:
+        hive.broker.fail.append(LimitExceeded("The inbox of alice is full."))
+        assert (await hive.post(comment("@bob.bot", author="alice")))[0] == 429
+        assert hive.broker.agents == ["bob"]
+
+
 async def test_an_event_that_cannot_be_stored_can_be_sent_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,8 +85,12 @@ def test_long_texts_are_cut_and_that_is_said() -> None:
         (Reason.MENTIONED, False),
     ],
 )
-def test_a_private_text_reaches_only_those_who_may_read_it(reason: Reason, sees: bool) -> None:
-    text = told(comment("the secret", title="hush", repository=repository(private=True)), reason)
+@pytest.mark.parametrize("hidden", ["private", "internal"])
+def test_a_private_text_reaches_only_those_who_may_read_it(
+    reason: Reason, sees: bool, hidden: str
+) -> None:
+    where = repository(private=hidden == "private", internal=hidden == "internal")
+    text = told(comment("the secret", title="hush", repository=where), reason)
     assert ("the secret" in text, "hush" in text) == (sees, sees)
     assert "/api/v1/repos/ann/site/issues/4" in text
     assert "the secret" in told(comment("the secret"), reason)

@@ -7,7 +7,7 @@ from typing import Final
 from services.gateway.forge.routes import Route, find
 from services.gateway.forge.site import Site
 from services.gateway.proxy.forward import Headers, Rewritten
-from services.gateway.proxy.head import Fields, Request
+from services.gateway.proxy.head import Fields, HeadError, Request
 from wire.forge import ORIGIN
 
 # A proxy in front of the forge may name the user in a header, so no unknown one passes.
@@ -38,6 +38,7 @@ def rewritten(request: Request, path: str, site: Site, token: str) -> Rewritten:
         HeadError: such a request is not passed on.
     """
     route = find(request.method, path)
+    _check_form(request.fields, path)
     return Rewritten(
         site.host_header,
         f"{site.folder}{path}",
@@ -47,6 +48,20 @@ def rewritten(request: Request, path: str, site: Site, token: str) -> Rewritten:
         ],
         lambda fields: _answered(fields, site),
     )
+
+
+def _check_form(fields: Fields, path: str) -> None:
+    """Check that a body is no form: the forge looks in it for `token` and `sudo`, as in a query.
+
+    Attached files come as forms that pass: `sudo` is for administrators, which no agent should be.
+    """
+    takes_files = path.partition("?")[0].endswith("/assets")
+    for kind in map(str.lower, fields.all("content-type")):
+        if "form-urlencoded" in kind or ("multipart" in kind and not takes_files):
+            raise HeadError(
+                "The gateway passes no form on to the forge: send JSON, with Content-Type: "
+                "application/json."
+            )
 
 
 def _passes(name: str) -> bool:

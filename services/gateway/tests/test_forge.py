@@ -5,6 +5,7 @@ import base64
 import json
 import ssl
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 
 from services.errors import ConfigError
 from services.gateway.credentials import load_forge
+from services.gateway.forge.requests import rewritten
 from services.gateway.forge.routes import Route, find
 from services.gateway.forge.site import parse
-from services.gateway.proxy.head import HeadError
+from services.gateway.proxy.head import Fields, HeadError, Request
 from services.gateway.settings import parse as parse_settings
 from services.gateway.tests.stage import LIMIT, Stage, stage
 from services.gateway.tests.upstream import FakeUpstream, Sent, http, saying, upstream
@@ -233,6 +235,24 @@ REFUSED = (
 @pytest.mark.parametrize(("method", "target"), PASSES)
 def test_the_api_that_agents_need_passes(method: str, target: str) -> None:
     assert find(method, target) is Route.API
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "passes"),
+    [
+        ("/api/v1/user/repos", "application/json", True),
+        ("/api/v1/repos/ann/site/issues/3/assets?name=x", "multipart/form-data; boundary=x", True),
+        ("/api/v1/repos/ann/site/issues", "multipart/form-data; boundary=x", False),
+        ("/api/v1/repos/ann/site/issues", "application/x-www-form-urlencoded", False),
+        ("/api/v1/repos/ann/site/issues/3/assets", "Application/X-WWW-Form-urlencoded ;a", False),
+        ("/ann/site.git/git-receive-pack", "application/x-www-form-urlencoded", False),
+    ],
+)
+def test_a_form_may_name_another_credential(path: str, kind: str, passes: bool) -> None:
+    fields = Fields((("Content-Type", "text/plain"), ("content-type", kind)))
+    sent = Request("POST", path, 1, fields)
+    with nullcontext() if passes else pytest.raises(HeadError, match="no form"):
+        rewritten(sent, path, parse("http://forge.example.org", "alice-bot"), TOKEN)
 
 
 @pytest.mark.parametrize(("method", "target"), GIT)

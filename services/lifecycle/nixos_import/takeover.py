@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -106,7 +107,17 @@ class Takeover:
             LimitExceeded, InvalidArgument: see `look`. No copy is left.
         """
         base = self._staging.choose_base()
-        copying = TreeCopy(self._limits, base, tell)
+        # Anew: the files may have grown since `look`.
+        most = min(self._limits.bytes, *self._room())
+        copying = TreeCopy(replace(self._limits, bytes=most), base, tell)
+        try:
+            return self._copy_all(copying, base)
+        except LimitExceeded:
+            self._check_room(copying.tally.bytes)  # its sentence says more
+            raise
+
+    def _copy_all(self, copying: TreeCopy, base: int) -> str:
+        """Make the copies; return the API key."""
         modes = {part.name: part.mode for part in data.WRITABLE}
         keys = []
         with self._staging.fresh() as own:
@@ -159,21 +170,25 @@ class Takeover:
             LimitExceeded: it may not, or has not. A spawn would fail.
         """
         name = self._sources.name
-        own = self._config.agents.get(name, AgentSettings()).resources
-        most = resources.effective(self._config.resources, own).disk_max
-        if most is not None and size > most:
+        most, free = self._room()
+        if size > most:
             raise LimitExceeded(
                 f"The files of {name} take {size // 2**20} MiB, and disk_max allows "
                 f"{most // 2**20} MiB. Set disk_max in [lifecycle.agents.{name}.resources] of "
                 "hyperhive.toml, or remove files that the agent does not need."
             )
-        disk = os.statvfs(self._layout.data)
-        free = disk.f_bavail * disk.f_frsize
         if size > free:
             raise LimitExceeded(
                 f"The files of {name} take {size // 2**20} MiB, and {self._layout.data} has room "
                 f"for {free // 2**20} MiB."
             )
+
+    def _room(self) -> tuple[int, int]:
+        """Return the bytes that the agent may have, and those that the disk has room for."""
+        own = self._config.agents.get(self._sources.name, AgentSettings()).resources
+        most = resources.effective(self._config.resources, own).disk_max
+        disk = os.statvfs(self._layout.data)
+        return self._limits.bytes if most is None else most, disk.f_bavail * disk.f_frsize
 
 
 def _is_wanted(part: str, name: str) -> bool:

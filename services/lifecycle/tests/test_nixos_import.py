@@ -14,8 +14,9 @@ import pytest
 from services.config import Config
 from services.lifecycle.agents import uid_ranges
 from services.lifecycle.backends.layout import Layout
+from services.lifecycle.files.nofollow import Directory
 from services.lifecycle.nixos_import import __main__ as tool
-from services.lifecycle.nixos_import import conf, tree_copy
+from services.lifecycle.nixos_import import api_key, conf, tree_copy
 from services.lifecycle.nixos_import.sources import Containers, Options
 from services.lifecycle.nixos_import.staging import Staging, Status
 from services.lifecycle.nixos_import.takeover import Takeover
@@ -411,6 +412,29 @@ def test_files_beyond_the_limit_of_the_agent_are_refused(original: Original) -> 
         Takeover(original.layout, sources, config.lifecycle).look()
 
 
+def test_files_that_grow_before_they_are_copied_are_refused(original: Original) -> None:
+    sources = Containers(original.layout).sources("alice", Options())
+    config = Config.model_validate(
+        {"lifecycle": {"agents": {"alice": {"resources": {"disk_max": "16M"}}}}}
+    )
+    takeover = Takeover(original.layout, sources, config.lifecycle)
+    takeover.look()
+    original.write("agents/alice/state/large", "x" * 17 * 2**20)
+    with pytest.raises(LimitExceeded, match=r"17 MiB, and disk_max allows 16 MiB\. Set disk_max"):
+        takeover.copy(lambda _tally: None)
+    assert list(original.layout.data.iterdir()) == []
+
+
+def test_files_that_grow_do_not_fill_the_disk(
+    original: Original, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = os.statvfs_result((4096, 4096, 100, 1, 1, 100, 50, 50, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _path: full)
+    with pytest.raises(LimitExceeded, match=r"has room for 0 MiB\.$"):
+        original.takeover().copy(lambda _tally: None)
+    assert list(original.layout.data.iterdir()) == []
+
+
 def test_progress_is_told(original: Original, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_copy, "STEP", 4096)
     told: list[int] = []
@@ -449,6 +473,22 @@ def test_what_is_no_api_key_is_not_taken(original: Original, text: str) -> None:
     original.write(".claude.json", text, original.files / "agents/alice/claude")
     assert not original.takeover().look().key
     assert original.takeover().copy(lambda _tally: None) == ""
+
+
+def test_brackets_that_can_only_be_read_stop_no_import(
+    original: Original, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_deep(*_args: object, **_options: object) -> str:
+        raise RecursionError  # how deep that is depends on the version of Python
+
+    text = json.dumps({"primaryApiKey": KEY, "a": [[]]})
+    original.write(".claude.json", text, original.files / "agents/alice/claude")
+    with monkeypatch.context() as patch:
+        patch.setattr("services.lifecycle.nixos_import.api_key.json.dumps", too_deep)
+        folder = original.files / "agents/alice/claude"
+        with Directory.open(folder) as opened:
+            assert api_key.take(opened) == KEY
+    assert not (folder / ".claude.json").exists()
 
 
 def test_a_login_behind_a_link_is_no_login(original: Original) -> None:
