@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 2
 """Fetches that go on together; others wait."""
+PAUSE: Final = 5.0
+"""Seconds between two tries to keep the end of a fetch on a full disk."""
 DEFAULT_BRANCH: Final = "main"
 CANCELLED: Final = "The fetch was cancelled. `hivectl project fetch {name}` begins again."
 
@@ -68,11 +70,6 @@ class Fetches:
             return
         self._running[name] = self._tasks.start(self._run(name), f"fetch {name}")
 
-    def ensure(self, name: str) -> None:
-        """Fetch a project, whose row says so already, unless a fetch of it goes on."""
-        if name not in self._running:
-            self.begin(name)
-
     async def stop(self, name: str) -> bool:
         """End the fetch of a project, and wait for that; return whether there was one."""
         task = self._running.get(name)
@@ -107,11 +104,21 @@ class Fetches:
                 async with self._slots:
                     await self._fetch_once(name)
         except HiveError as error:
-            # The disk does not take the row, which still says that a fetch is wanted: the timer
-            # tries again.
             log.error("The end of the fetch of %s could not be kept: %s", name, error)
+            await self._keep_failure(name, str(error))
         finally:
             self._running.pop(name, None)
+
+    async def _keep_failure(self, name: str, reason: str) -> None:
+        """Keep that a fetch failed, as soon as the disk takes that."""
+        while True:
+            # No event tells that the disk has room again.
+            await asyncio.sleep(PAUSE)
+            try:
+                self._end(name, ProjectState.FAILED, reason)
+            except HiveError:
+                continue
+            return
 
     async def _fetch_once(self, name: str) -> None:
         row = self._store.find(name)

@@ -265,10 +265,7 @@ class Projects:
     def fetch_all(self) -> None:
         """Begin to fetch all projects that have an upstream and no fetch."""
         for row in self._store.all():
-            if row.state is ProjectState.FETCHING:
-                # A full disk may have forgotten the end of its fetch.
-                self._fetches.ensure(row.name)
-            elif row.source and row.state is not ProjectState.REMOVING:
+            if row.source and row.state in (ProjectState.READY, ProjectState.FAILED):
                 self._want(row)
 
     async def cancel_fetch(self, name: str) -> None:

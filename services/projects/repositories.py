@@ -167,7 +167,7 @@ class Repositories:
         limited = (f"--depth={depth}",) if depth else ()
         await self._set_filter(name, filter)
         partial = self._partial(source, filter)
-        return await run(
+        ended = await run(
             self.home(name),
             *access.options,
             *partial,
@@ -189,6 +189,10 @@ class Repositories:
             conditions=access.conditions,
             heard=heard,
         )
+        if ended.status:
+            # Unfinished packs fill the disk otherwise, until the next fetch.
+            leftovers.clear(self.home(name))
+        return ended
 
     async def fetch_files(
         self, name: str, source: str, access: Access, *, branch: str, filter: str

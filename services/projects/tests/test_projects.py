@@ -1,12 +1,13 @@
 """Projects from their addition to their removal, with a directory of the host as upstream."""
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
 from git import Repo
 
-from services.projects import fetches, projects
+from services.projects import access, fetches, projects
 from services.projects.model import Row
 from services.projects.repositories import GIT
 from services.projects.store import Store
@@ -216,23 +217,42 @@ async def test_all_are_fetched_by_the_timer(room: Room, upstream: WorkTree) -> N
     assert room.state("own") is READY
 
 
-async def test_the_timer_repeats_a_fetch_whose_end_a_full_disk_forgot(
+async def test_the_end_of_a_fetch_is_kept_when_the_disk_has_room_again(
     room: Room, upstream: WorkTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await room.added("website", str(upstream.path))
-    tried = asyncio.Event()
+    monkeypatch.setattr(fetches, "PAUSE", 0.01)
+    tried = asyncio.Semaphore(0)
 
     def full(self: Store, row: Row) -> None:
-        tried.set()
+        tried.release()
         raise Unavailable("The disk is full.")
 
     room.projects.fetch("website")
     with monkeypatch.context() as patched:
         patched.setattr(Store, "put", full)
-        await asyncio.wait_for(tried.wait(), LIMIT)
-    assert room.state("website") is ProjectState.FETCHING
-    room.projects.fetch_all()
-    assert (await room.settled("website")).state is READY
+        async with asyncio.timeout(LIMIT):
+            for _ in range(5):
+                await tried.acquire()
+        assert room.state("website") is ProjectState.FETCHING
+    found = await room.settled("website")
+    assert (found.state, found.message) == (FAILED, "The disk is full.")
+    assert (await room.fetched("website")).state is READY
+
+
+async def test_a_fetch_that_fails_leaves_no_unfinished_pack(
+    room: Room, upstream: WorkTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk: git may not write as much as there is."""
+    await room.added("website", str(upstream.path))
+    upstream.commit({f"f{number}": random.Random(number).randbytes(5000) for number in range(120)})
+    small = access.LIMITS._replace(file=100_000)
+    with monkeypatch.context() as patched:
+        patched.setattr(access, "LIMITS", small)
+        found = await room.fetched("website")
+    assert found.state is FAILED
+    assert list((room.root / "website" / GIT).glob("objects/pack/tmp_*")) == []
+    assert (await room.fetched("website")).state is READY
 
 
 async def test_progress_is_told(room: Room, upstream: WorkTree) -> None:
