@@ -28,10 +28,7 @@ def uninstall() -> None:
         raise InstallError(
             "The Debian package has installed Hyperhive. Remove it with: apt remove hyperhive"
         )
-    if _remove():
-        print("Uninstalled.")
-    else:
-        print("Hyperhive is not installed.")
+    print("Uninstalled." if _remove() else "Hyperhive is not installed.")
     if left := list(_kept()):
         print("Kept:")
         for path, what in left:
@@ -62,8 +59,7 @@ def purge(*, confirmed: bool) -> None:
             answer = ""
         if answer.strip() != "yes":
             raise InstallError("Nothing was removed.")
-    if _remove():
-        print("Uninstalled.")
+    print("Uninstalled." if _remove() else "Hyperhive is not installed.")
     for path, _ in doomed:
         # Not shutil.rmtree: agents may have left deeper trees than it can go down.
         files.run("rm", "-rf", "--one-file-system", str(path), check=False)
