@@ -11,6 +11,7 @@ TOPICS: Final[dict[str, dict[str, str]]] = {
     "Agents": {
         "overview": "status",
         "agent_list": "list",
+        "top": "top",
         "agents": "spawn start stop kill restart destroy",
         "containers": "rebuild update update-all pause resume limits tombstones purge cancel-job",
         "logs": "logs",
@@ -50,6 +51,7 @@ TOPICS: Final[dict[str, dict[str, str]]] = {
         "credentials": "credentials",
         "dashboard": "login-link sessions",
         "assistant": "assistant",
+        "doctor": "doctor",
         "maintenance": "backup restore vacuum",
         "import_nixos": "import-nixos",
         "completion": "completion",
@@ -63,6 +65,7 @@ ALIASES: Final = {"ls": "list", "ps": "list"}
 
 _MEANT: Final = {
     "attach": "chat",
+    "check": "doctor",
     "console": "shell",
     "cp": "copy-to",
     "create": "spawn",

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 import click
+from click.shell_completion import CompletionItem
 
 from hivectl.arguments import times
+from hivectl.arguments.hints import hint
 
 MAX_SECONDS = 31_536_000
 
@@ -154,3 +156,30 @@ def _read(read: Callable[[str], int], typed: str) -> int:
         return read(typed)
     except times.InvalidTimeError as error:
         raise click.BadParameter(str(error)) from error
+
+
+class PriorityType(click.ParamType[int]):
+    """The type of a priority of the journal: 0, an emergency, to 7, debugging."""
+
+    name = "priority"
+    known = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return the number of the priority that was typed."""
+        typed = str(value)
+        if typed in self.known:
+            return self.known.index(typed)
+        if typed.isascii() and typed.isdigit() and int(typed[:3]) < len(self.known):
+            return int(typed)
+        raise click.BadParameter(
+            f"{typed!r} is not a priority: give 0 to 7, or one of {', '.join(self.known)}."
+            f"{hint(typed, self.known)}"
+        )
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Offer the names that begin with what was typed."""
+        return [CompletionItem(name) for name in self.known if name.startswith(incomplete)]

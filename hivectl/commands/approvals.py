@@ -151,7 +151,7 @@ def _lines(requests: "list[Approval]", output: Output) -> list[str]:
     for r in requests:
         commit = f" {r.commit[:12]}" if r.commit else ""
         head = f"{r.id} {r.kind} {r.agent}{commit} by {r.requested_by} at "
-        lines.append(output.paint(f"{head}{local_time(r.requested)}, {r.state}", "bold"))
+        lines += output.heading(f"{head}{local_time(r.requested)}, {r.state}")
         lines += output.indented(r.reason)
         lines += output.indented(f"note: {r.note}") if r.note else []
     return lines

@@ -73,7 +73,7 @@ def list_credentials() -> None:
     from hivectl.output.terminal import Row
 
     _need_root()
-    stored = _places().stored()
+    stored = places().stored()
     program = files.encrypter()
     bad = {one.file for one in stored if not files.can_decrypt(one, program)}
     rows: list[Row] = [
@@ -159,15 +159,16 @@ def _place(name: str | None, forge: bool) -> "Place":
     if name is not None:
         check_agent_name(name)
     if not forge:
-        return _places().of(name)
+        return places().of(name)
     if name is None:
         raise CommandError(
             Exit.USAGE, "Each agent has a token of its own in the forge: name the agent."
         )
-    return _places().of_forge(name)
+    return places().of_forge(name)
 
 
-def _places() -> "Places":
+def places() -> "Places":
+    """Return where the credentials of this host lie."""
     from hivectl.host.credentials import Places
 
     return Places.of_host()

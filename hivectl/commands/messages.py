@@ -263,7 +263,7 @@ def _message_lines(messages: "list[Message]", output: Output) -> list[str]:
         remarks += [_delivered(message.redeliveries)] if message.redeliveries else []
         remarks += [message.state] if message.state not in ("queued", "leased") else []
         head = f"{message.id} from {message.sender} at {local_time(message.queued)}"
-        lines.append(output.paint(", ".join([head, *remarks]), "bold"))
+        lines += output.heading(", ".join([head, *remarks]))
         lines += output.indented(message.body)
     return lines
 

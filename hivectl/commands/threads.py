@@ -41,21 +41,17 @@ async def threads(hive: "Hive", output: Output) -> None:
 
 
 def _groups(threads: "list[Thread]", output: Output) -> Iterator[str]:
-    """Yield a table for each kind; the columns of all tables are aligned."""
+    """Yield a table for each kind."""
     kinds = [k for k in _TITLES if any(t.kind == k for t in threads)]
     kinds += sorted({t.kind for t in threads} - set(kinds))
-    ordered = [t for kind in kinds for t in sorted(threads, key=_age) if t.kind == kind]
     headers = ["ID", "SINCE", "FROM", "TO", "DUE", "TEXT"]
-    head, *lines = output.table(headers, [_row(t) for t in ordered]) or [""]
-    known = ""
-    for thread, line in zip(ordered, lines, strict=True):
-        if thread.kind != known:
-            if known:
-                yield ""
-            known = thread.kind
-            yield output.paint(_TITLES.get(known, known), "bold")
-            yield f"  {head}"
-        yield f"  {line}"
+    for kind in kinds:
+        if kind != kinds[0]:
+            yield ""
+        yield output.paint(_TITLES.get(kind, kind), "bold")
+        rows = [_row(one) for one in sorted(threads, key=_age) if one.kind == kind]
+        for line in output.table(headers, rows, most=2, indent=2):
+            yield f"  {line}"
 
 
 def _age(thread: "Thread") -> tuple[int, int]:

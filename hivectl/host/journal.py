@@ -17,7 +17,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from hivectl.exit_codes import CommandError, Exit
 from hivectl.host import journal_output
 from wire import names
 
@@ -78,12 +77,16 @@ class Wanted:
     since: int | None = None
     follow: bool = False
     as_json: bool = False
+    priority: int | None = None
+    """Only lines of this priority or of a more urgent one: 0 to 7."""
+    pattern: str | None = None
+    """Only lines that match this regular expression, as journalctl reads it."""
 
 
-def matches(agent: str, machine: Machine, part: Part | None = None) -> list[str]:
-    """Return the matches for journalctl that select the agent's lines, on host and in container."""
-    units = {
-        Part.CONTAINER: [machine.unit],
+def units_of(agent: str, container: str) -> dict[Part, list[str]]:
+    """Return the units of each part of an agent; `container` is the unit of its container."""
+    return {
+        Part.CONTAINER: [container],
         Part.ENDPOINT: [names.endpoint_unit(agent), names.socket_unit(agent)],
         Part.GATEWAY: [
             names.gateway_unit(agent),
@@ -93,6 +96,11 @@ def matches(agent: str, machine: Machine, part: Part | None = None) -> list[str]
         Part.JOBS: [],
         Part.BUILD: [names.build_unit(agent)],
     }
+
+
+def matches(agent: str, machine: Machine, part: Part | None = None) -> list[str]:
+    """Return the matches for journalctl that select the agent's lines, on host and in container."""
+    units = units_of(agent, machine.unit)
     wanted = [] if part else [["HIVE_AGENT=" + agent]]
     if part is Part.JOBS:
         wanted.append(["HIVE_AGENT=" + agent, "_SYSTEMD_UNIT=hive-lifecycle.service"])
@@ -190,17 +198,24 @@ def opens(path: Path) -> bool:
 
 def command_line(agent: str, machine: Machine, paths: Sequence[Path], wanted: Wanted) -> list[str]:
     """Return the journalctl command that shows the `wanted` lines of the agent."""
-    since, lines = wanted.since, wanted.lines
-    if lines is None:
-        lines = DEFAULT_LINES if since is None else None
+    since, lines = wanted.since, _lines(wanted)
     options = ["--no-hostname", "--quiet", f"--lines={'all' if lines is None else lines}"]
     options += [] if since is None else [f"--since=@{since // 10**6}.{since % 10**6:06}"]
     # Without --merge, only lines of the host's boot are followed, and a container has its own
     # boot. Only the files that --file names are read.
     options += ["--follow", "--merge"] if wanted.follow else []
     options += ["--output=json"] if wanted.as_json else []
+    options += [] if wanted.priority is None else [f"--priority={wanted.priority}"]
+    options += [] if wanted.pattern is None else [f"--grep={wanted.pattern}"]
     options += [f"--file={path}" for path in paths]
     return ["journalctl", *options, *matches(agent, machine, wanted.part)]
+
+
+def _lines(wanted: Wanted) -> int | None:
+    """Return the number of lines to show; None for all."""
+    if wanted.lines is not None or wanted.since is not None:
+        return wanted.lines
+    return DEFAULT_LINES
 
 
 def journalctl(agent: str, wanted: Wanted) -> int:
@@ -208,19 +223,19 @@ def journalctl(agent: str, wanted: Wanted) -> int:
 
     Raises:
         NotFound: the hive does not know the agent.
-        CommandError: there is no readable journal, or journalctl could not be started.
+        CommandError: journalctl could not be started, or nobody may select these lines.
+        Unavailable: the journal is not readable, and the hive is down.
         ReaderLeftError: the reader of standard output closed the pipe.
     """
     machine = asyncio.run(_find(agent))
     host_id = HOST_ID.read_text().strip()
     newest = sorted(files(directories(machine, host_id, wanted.part)), key=_age)[:MAX_FILES]
     paths = [path for path in newest if opens(path)]
-    if not paths:
-        raise CommandError(
-            Exit.DENIED,
-            "You are not allowed to read the journal. Run hivectl as root or as a member of the "
-            "group systemd-journal.",
-        )
+    # Everybody can read a journal of their own, in which nothing of the hive is.
+    if not any(path.name.startswith("system") for path in paths):
+        from hivectl.host import journal_service
+
+        return journal_service.show(agent, wanted, _lines(wanted))
     line = command_line(agent, machine, paths, wanted)
     return journal_output.show(
         line, as_json=wanted.as_json, follow=wanted.follow, inherited=descriptors(paths)

@@ -217,7 +217,8 @@ def _since(output: Output, state: str, since: int) -> str:
 
 
 def _deployed(agent: "AgentProperties", deployed: "Deploy | None") -> str:
-    if deployed is None or deployed.commit != agent.deployed_commit:
+    is_first = deployed is not None and not (agent.deployed_commit or deployed.approval)
+    if deployed is None or not (is_first or deployed.commit == agent.deployed_commit):
         return agent.deployed_commit[:12] or "the initial configuration"
     what = one_line(deployed.description)
     return f"{deployed.commit[:12]} ({literal(deployed.tag)}, {ago(deployed.at)}): {what}"

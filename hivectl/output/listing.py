@@ -51,7 +51,7 @@ def message_lines(messages: "list[Message]", output: Output) -> list[str]:
     for m in messages:
         head = f"{m.id} {local_time(m.queued)} {m.sender} to {m.recipient}, {m.kind}, {m.state}"
         head += f" (released last: {one_line(m.reason)})" if m.reason else ""
-        lines += [output.paint(head, "bold"), *output.indented(m.body)]
+        lines += [*output.heading(head), *output.indented(m.body)]
     return lines
 
 
@@ -117,7 +117,7 @@ def question_lines(found: "list[Question]", output: Output) -> list[str]:
         head = f"{q.id} {local_time(q.asked)} {q.asker} asks {q.recipient}, {q.state}"
         if q.deadline and q.state == "open":
             head += f" until {local_time(q.deadline)}"
-        lines += [output.paint(head, "bold"), *output.indented(q.text)]
+        lines += [*output.heading(head), *output.indented(q.text)]
         if q.choices:
             lines.append("  one or more of:" if q.multi else "  one of:")
         for below in [*_choices(q), *_rule(q), *_answer(q)]:

@@ -218,6 +218,7 @@ class Output:
         optional: Sequence[str] = (),
         whole: bool = False,
         most: int = 1,
+        indent: int = 0,
     ) -> list[str]:
         """Return the aligned lines of a table that fits the terminal's width.
 
@@ -230,6 +231,7 @@ class Output:
             optional: the titles of fields that may be left out, the least important first.
             whole: the last field is never cut.
             most: the lines of the last field, after which it is cut.
+            indent: the columns of the terminal that others use, before each line.
         """
         if not rows:
             return []
@@ -237,12 +239,13 @@ class Output:
         if self.columns is None:
             shown, widths, below = cells, tables.widths_of(cells), False
         else:
-            shown = tables.without(cells, optional, self.columns)
-            widths, below = tables.fitted(shown, self.columns, whole=whole)
+            columns = self.columns - indent
+            shown = tables.without(cells, optional, columns)
+            widths, below = tables.fitted(shown, columns, whole=whole)
         shown = shown if self.legend else shown[1:]
         if below:
             lines = MANY if whole else max(most, 2)
-            return [line for row in shown for line in self._two_lines(row, widths, lines)]
+            return [line for row in shown for line in self._two_lines(row, widths, lines, indent)]
         return [line for row in shown for line in self._lines(row, widths, most)]
 
     def _lines(self, row: Sequence[Cell], widths: Sequence[int], most: int) -> list[str]:
@@ -265,14 +268,25 @@ class Output:
             parts.append(fill + painted if cell.right else painted + ("" if last else fill))
         return "  ".join(parts).rstrip()
 
-    def _two_lines(self, row: Sequence[Cell], widths: Sequence[int], most: int) -> list[str]:
+    def _two_lines(
+        self, row: Sequence[Cell], widths: Sequence[int], most: int, indent: int
+    ) -> list[str]:
         """Return a row whose last cell, if it is not empty, is below the others."""
         first = self._row(row[:-1], widths[:-1])
         last = safe(row[-1].text).strip()
-        room = max((self.columns or 0) - 2, 10)
+        room = max((self.columns or 0) - indent - 2, 10)
         shown = tables.pieces(last, room, most) if last else ()
         below = [f"  {self._painted(line, row[-1].colour)}" for line in shown]
         return [first, *below] if first.strip() else below
+
+    def heading(self, text: str) -> list[str]:
+        """Return the lines of a heading, in bold; what does not fit in one is indented."""
+        shown = safe(text)
+        if self.columns is None or width(shown) <= self.columns:
+            return [self._painted(shown, "bold")]
+        first = next(wrap(shown, self.columns))
+        rest = wrap(shown[len(first) :].lstrip(" "), max(self.columns - 4, 10))
+        return [self._painted(first, "bold"), *(f"    {self._painted(p, 'bold')}" for p in rest)]
 
     def plain(self, text: str) -> list[str]:
         """Return the safe lines of `text`, for output that consists of `text` only."""

@@ -83,3 +83,20 @@ def hivectl(environment: dict[str, str], processes: Prepared) -> Hivectl:
         return Ran(code, out.decode(), err.decode())
 
     return run
+
+
+@pytest.fixture
+def on_terminal(
+    environment: dict[str, str], processes: Prepared
+) -> Callable[..., Coroutine[Any, Any, Ran]]:
+    """Run hivectl on a terminal of a width; all of its output is `out`."""
+
+    async def run(*arguments: str, columns: int, **extra: str) -> Ran:
+        shown = {"TERM": "xterm", "COLUMNS": str(columns), "LINES": "10000"} | extra
+        async with asyncio.timeout(TIME_LIMIT):
+            code, text = await processes.run_on_terminal(
+                module_of(environment), arguments, environment | shown
+            )
+        return Ran(code, text.decode(), "")
+
+    return run

@@ -40,6 +40,9 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
         )
         self._lifecycle = lifecycle
         self._name = name
+        self._cpu = 1_500_000
+        self.cpu_step = 0
+        """The microseconds of processor time between two looks."""
         self.steered: list[tuple[object, ...]] = []
         self.sentence = "It was writing a poem."
         self.refusal: Exception | None = None
@@ -116,4 +119,5 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
 
     @method(allow=OPERATOR)
     async def GetUsage(self) -> Usage:
-        return Usage(memory=3 * 2**20, cpu=1_500_000, disk=9 * 2**30)
+        self._cpu += self.cpu_step
+        return Usage(memory=3 * 2**20, cpu=self._cpu, disk=9 * 2**30)

@@ -9,11 +9,13 @@ import contextlib
 import importlib
 import json
 import os
+import pty
 import runpy
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NoReturn
@@ -44,16 +46,12 @@ class Prepared:
         Returns:
             The exit status (negative for a signal), the output and the errors.
         """
-        order = os.memfd_create("order")
-        os.write(order, json.dumps([module, list(arguments), dict(environment)]).encode())
+        order = _order(module, arguments, environment)
         # The standard streams, and the pipe that tells of the process.
         (stdin_r, stdin_w), (out_r, out_w), (err_r, err_w), (told_r, told_w) = (
             os.pipe() for _ in range(4)
         )
-        theirs = [order, stdin_r, out_w, err_w, told_w]
-        socket.send_fds(self._control, [READY], theirs)
-        for descriptor in theirs:
-            os.close(descriptor)
+        self._send([order, stdin_r, out_w, err_w, told_w])
         told = await _reader(told_r)
         out, err = await _reader(out_r), await _reader(err_r)
         writing = asyncio.create_task(_write(stdin_w, stdin))
@@ -67,6 +65,48 @@ class Prepared:
             raise
         finally:
             await writing
+
+    async def run_on_terminal(
+        self, module: str, arguments: Sequence[str], environment: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        """Run a module whose standard streams are a new terminal.
+
+        Returns:
+            The exit status, and all that the terminal shows, with newlines alone.
+        """
+        master, slave = pty.openpty()
+        attributes = termios.tcgetattr(slave)
+        attributes[1] &= ~termios.OPOST
+        termios.tcsetattr(slave, termios.TCSANOW, attributes)
+        told_r, told_w = os.pipe()
+        order = _order(module, arguments, environment)
+        self._send([order, slave, os.dup(slave), os.dup(slave), told_w])
+        told = await _reader(told_r)
+        shown = await asyncio.to_thread(_all_of, master)
+        return int((await told.read()).split()[1]), shown
+
+    def _send(self, descriptors: Sequence[int]) -> None:
+        """Order a process: the order, its standard streams, and the pipe that tells of it."""
+        socket.send_fds(self._control, [READY], descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _order(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Return a file with the module to run, its arguments and its variables."""
+    order = os.memfd_create("order")
+    os.write(order, json.dumps([module, list(arguments), dict(environment)]).encode())
+    return order
+
+
+def _all_of(terminal: int) -> bytes:
+    """Read what a terminal shows until nobody has it open any more."""
+    text = b""
+    with contextlib.suppress(OSError):  # at its end
+        while data := os.read(terminal, 65536):
+            text += data
+    os.close(terminal)
+    return text
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from hivectl.host.journal import (
 )
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
+from wire.errors import Unavailable
 
 HOST_ID = "b" * 32
 ALICE = Machine("alice", "systemd-nspawn@h-alice.service", "a" * 32, 4711)
@@ -236,5 +237,5 @@ async def test_logs_are_there_while_the_hive_is_down(
     monkeypatch.setattr(journal, "HOST_ID", tmp_path / "machine-id")
     (tmp_path / "machine-id").write_text(f"{HOST_ID}\n")
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")
-    with pytest.raises(CommandError, match="You are not allowed to read the journal"):
+    with pytest.raises(Unavailable, match="The hive cannot be reached"):
         await asyncio.to_thread(journal.journalctl, "alice", Wanted())

@@ -51,7 +51,7 @@ async def test_a_fetch_that_fails_says_why(hive: FakeHive, hivectl: Hivectl) -> 
     hive.projects.outcome = {"state": ProjectState.FAILED, "message": f"No {HOSTILE}."}
     ran = await hivectl("project", "add", "w", URL)
     assert ran.code == Exit.FAILED
-    first, second = ran.err.splitlines()
+    _progress, first, second = ran.err.splitlines()
     assert first.startswith("hivectl: w: No ")
     assert_harmless(first)
     assert second.startswith("  w is added, and a timer tries again.")
@@ -62,7 +62,7 @@ async def test_a_fetch_says_what_it_did_not_bring(hive: FakeHive, hivectl: Hivec
     hive.projects.outcome = {"notes": ["It refers to 1 submodule."]}
     ran = await hivectl("project", "fetch", "w")
     assert ran.out == f"w: main is at {COMMIT[:12]} (3.0 MiB)\n"
-    assert ran.err == "It refers to 1 submodule.\n"
+    assert ran.err == "Receiving objects: 1 of 2 …\nIt refers to 1 submodule.\n"
     assert (await hivectl("project", "fetch", "none")).code == Exit.NOT_FOUND
 
 
