@@ -12,7 +12,7 @@ from hivectl.exit_codes import CommandError, Exit
 from hivectl.jobs import follow, job_options
 from hivectl.output import json_forms
 from hivectl.output.diffstat import diffstat, settings
-from hivectl.output.formats import local_time, spent_of
+from hivectl.output.formats import local_time, short_time, spent_of
 from hivectl.output.terminal import Cell, Output, Row, confirm, require_terminal, state_cell
 from hivectl.output.text import elide, literal, one_line
 from hivectl.session import hive_command
@@ -136,14 +136,14 @@ def _table(requests: "list[Approval]", output: Output) -> list[str]:
             r.agent,
             r.commit[:12] or "-",
             r.requested_by,
-            local_time(r.requested),
+            short_time(r.requested),
             state_cell(r.state),
             # The note of a failed build continues with its log.
             one_line(f"{r.reason} ({r.note.partition(chr(10))[0]})" if r.note else r.reason),
         ]
         for r in requests
     ]
-    return output.table(headers, rows)
+    return output.table(headers, rows, optional=("BY", "STATE", "KIND"))
 
 
 def _lines(requests: "list[Approval]", output: Output) -> list[str]:

@@ -77,7 +77,7 @@ async def _list_sessions(hive: "Hive", output: Output) -> None:
         for one in found
     ]
     head = ["ID", "ROLE", "BY", "BROWSER", "ADDRESS", "BEGAN", "USED"]
-    lines = output.table(head, rows, whole=True)
+    lines = output.table(head, rows, optional=("BEGAN", "ADDRESS"), whole=True)
     output.show([json_forms.session(one) for one in found], lines or ["nobody is logged in"])
 
 

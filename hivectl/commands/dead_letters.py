@@ -9,7 +9,7 @@ from hivectl.arguments.completers import complete_dead_letters
 from hivectl.arguments.types import record_id
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
-from hivectl.output.formats import local_time
+from hivectl.output.formats import short_time
 from hivectl.output.listing import message_lines
 from hivectl.output.terminal import Cell, Output, Row, confirm
 from hivectl.output.text import one_line
@@ -48,7 +48,7 @@ async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
     rows: list[Row] = [
         [
             Cell(str(m.id), right=True),
-            local_time(m.queued),
+            short_time(m.queued),
             m.sender,
             m.recipient,
             m.kind,
@@ -58,7 +58,11 @@ async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
         ]
         for m in found
     ]
-    lines = message_lines(found, output) if full else output.table(headers, rows)
+    lines = (
+        message_lines(found, output)
+        if full
+        else output.table(headers, rows, optional=("KIND", "TRIES", "TO"))
+    )
     output.show([json_forms.message(m) for m in found], lines or ["no dead letters"])
 
 

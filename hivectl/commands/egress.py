@@ -87,7 +87,7 @@ def egress_table(found: "Sequence[Egress]", output: Output) -> list[str]:
         )
         if e.reason:
             rows.append([*[""] * (len(headers) - 1), f"  {one_line(e.reason)}"])
-    return output.table(headers, rows, whole=True)
+    return output.table(headers, rows, optional=("FAIL", "SENT", "RECEIVED"), whole=True)
 
 
 def marked_place(entry: "Egress") -> str:

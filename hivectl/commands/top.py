@@ -106,7 +106,7 @@ _HEADERS: Final = ["NAME", "STATE", "TURN", "CPU", "MEMORY", "TASKS", "DISK", "N
 
 
 class _Look(NamedTuple):
-    """What the agents had used at a time of the loop's clock."""
+    """The figures of all agents at a time of the loop's clock."""
 
     at: float
     usages: "dict[str, tuple[AgentProperties, Usage]]"
