@@ -200,7 +200,7 @@ rec {
   forgeConfig = {
     url = setting types.str "The address of the forge, as this host reaches it. Agents with an account reach it as http://forge.hive.internal, where the gateway adds the token of the account.";
     agents = sections forgeAgent "A section `[forge.agents.NAME]` for each agent that has an account in the forge.";
-    messages_per_hour = setting (types.ints.between 1 10000) "The events of the forge of which one agent is told in an hour. Default: `60`.";
+    messages_per_hour = setting (types.ints.between 1 10000) "The most events of the forge of which one agent is told in an hour. Default: `60`.";
   };
 
   operatorConfig = {

@@ -636,7 +636,7 @@ class ForgeConfig(Section):
     agents: dict[AgentName, ForgeAgent] = Field(default_factory=dict)
     """A section `[forge.agents.NAME]` for each agent that has an account in the forge."""
     messages_per_hour: int = Field(default=60, ge=1, le=10_000)
-    """The events of the forge of which one agent is told in an hour."""
+    """The most events of the forge of which one agent is told in an hour."""
 
     @model_validator(mode="after")
     def _one_account_each(self) -> Self:

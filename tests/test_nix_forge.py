@@ -67,7 +67,7 @@ def test_the_forge_is_forgejo_on_the_loopback_with_the_agents(tmp_path: Path) ->
     assert accounts["serviceConfig"]["ExecStart"].endswith("accounts.sh 'alice'")
     assert "User" not in accounts["serviceConfig"], "systemd would read the files of Forgejo's user"
     assert accounts["environment"]["events"] == EVENTS
-    # Users' own webhooks reach no other service of this host.
+    # Users' own webhooks reach no service that listens on 127.0.0.1.
     assert settings["webhook"]["ALLOWED_HOST_LIST"] == "127.0.0.7"
     read = Config.model_validate(found["file"])
     assert (read.forge.url, read.forge.account("alice")) == ("http://127.0.0.1:7002", "alice")

@@ -29,7 +29,7 @@ def credentials() -> None:
 
 _name = click.argument("name", required=False, shell_complete=complete_agents)
 _forge = click.option(
-    "--forge", is_flag=True, help="The token of the agent's account in the forge is meant."
+    "--forge", is_flag=True, help="Use the token of the agent's account in the forge."
 )
 
 
@@ -43,8 +43,8 @@ def set_credential(name: str | None, forge: bool, plain: bool) -> None:
 
     You type the secret at the prompt, or pass it on standard input; it is never an argument, which
     every user of the host could read. It is an API key, or a token that `claude setup-token`
-    prints. With --forge it is the token of the account that NAME has in the forge. systemd-creds
-    encrypts it for this host, if the host has that program.
+    prints. With --forge, it is the token of the account that NAME has in the forge. systemd-creds
+    encrypts the secret for this host, if the host has that program.
 
     The gateways that hold the former credential are stopped; the next request uses the new one.
     """
@@ -127,7 +127,10 @@ def _remark(stored: "Stored", bad: bool) -> str:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @output_options
 def remove_credential(name: str | None, forge: bool, yes: bool) -> None:
-    """Delete the credential of the agent NAME, or that of all agents."""
+    """Delete the credential of the agent NAME, or that of all agents.
+
+    With --forge, the token of the account that NAME has in the forge is deleted.
+    """
     from hivectl.host import credentials as files
 
     place = _place(name, forge)

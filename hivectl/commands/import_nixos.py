@@ -28,9 +28,13 @@ _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 @click.command("import-nixos")
 @click.argument("name", required=False)
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
-@click.option("--state", type=_DIRECTORY, help="The directory of the agent's state.")
-@click.option("--claude", type=_DIRECTORY, help="The directory of Claude Code's files.")
-@click.option("--history", type=_DIRECTORY, help="The git repository of its configurations.")
+@click.option("--state", type=_DIRECTORY, help="The agent's state, if it is elsewhere.")
+@click.option("--claude", type=_DIRECTORY, help="Claude Code's files, if they are elsewhere.")
+@click.option(
+    "--history",
+    type=_DIRECTORY,
+    help="The git repository of the agent's configurations, if it is elsewhere.",
+)
 @click.option(
     "--moved",
     type=(str, str),
@@ -54,16 +58,17 @@ async def import_nixos(
     """Take over an agent whose container nixos-container made.
 
     Without NAME, the command lists the containers of agents in /etc/nixos-containers: h-NAME, and
-    hm1nd, which is the manager's.
+    hm1nd, which is the manager's. The places of the agent's files come from its container.
 
     The old container is stopped. The files of the agent are copied: its state, the files of Claude
-    Code with the login, and /root, /home, /opt and /srv. Nothing of the original is changed. An API
-    key is stored as `hivectl credentials set NAME` does. Then the agent is spawned, with the
-    initial configuration of this hive; the history of its configurations becomes tags in
-    applied/NAME that begin with imported/.
+    Code with the login, and /root, /home, /opt and /srv. No file of the original is changed. An API
+    key is stored as the credential of NAME (`hivectl credentials list`). Then the agent is spawned
+    with the initial configuration of this hive, and the history of its configurations becomes tags
+    in /var/lib/hyperhive/git/applied/NAME that begin with imported/.
 
-    Links are not followed. Devices, pipes, sockets and other file systems are left out. If the
-    command is interrupted, run it again. Only root can run it.
+    The command shows a plan, and asks before it begins. Links are not followed. Devices, pipes,
+    sockets and other file systems are left out. If the command is interrupted, run it again. Only
+    root can run it.
     """
     from hivectl.host.nixos_import import Tool, alone
 

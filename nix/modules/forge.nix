@@ -147,7 +147,8 @@ in
           ENABLE_PUSH_CREATE_USER = true;
           DEFAULT_PUSH_CREATE_PRIVATE = true;
         };
-        # Webhooks of users lead to nothing but the receiver of events, which has an address of its own.
+        # Webhooks of users lead to the address of the receiver alone, where only it listens, and services
+        # that listen on all addresses.
         webhook.ALLOWED_HOST_LIST = lib.mkDefault hive.forge.address;
         # Agents could have the host run programs.
         actions.ENABLED = lib.mkDefault false;

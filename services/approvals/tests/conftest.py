@@ -11,7 +11,9 @@ import pytest
 
 from services.approvals.git.repositories import Repositories
 from services.approvals.tests.room import Room, memory
-from services.quarantine.tests.worktree import WorkTree
+from services.quarantine.tests.fixtures import dot_git, good, theirs
+
+__all__ = ["dot_git", "good", "theirs"]
 
 
 @pytest.fixture
@@ -56,20 +58,3 @@ async def ours(tmp_path: Path) -> Repositories:
     await made.prepare()
     await made.create("alice")
     return made
-
-
-@pytest.fixture
-def theirs(tmp_path: Path, ours: Repositories) -> Iterator[WorkTree]:
-    yield WorkTree(tmp_path / "proposed/alice")
-    assert not list((tmp_path / "scratch").iterdir()), "the quarantine is gone in any case"
-
-
-@pytest.fixture
-def good(theirs: WorkTree) -> str:
-    """A valid commit."""
-    return theirs.commit({"agent.toml": "a = 1\n"})
-
-
-@pytest.fixture
-def dot_git(theirs: WorkTree) -> Path:
-    return theirs.path / ".git"
