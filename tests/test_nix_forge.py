@@ -91,6 +91,7 @@ def test_the_forge_is_forgejo_on_the_loopback_with_the_agents(tmp_path: Path) ->
         (with_forge('address = "192.0.2.1";'), "hive-forge.address = 192.0.2.1 can be reached"),
         (with_forge('userHeader = "Remote-User";'), "userHeader needs behindProxy and trusted"),
         (with_forge('agents = [ "hive" ];'), "an agent called hive"),
+        (with_forge('agents = [ "alice" "webhook" ];'), "an agent called webhook"),
         ("{ services.hive-forge.enable = true; }", "needs services.hyperhive.enable"),
     ],
 )

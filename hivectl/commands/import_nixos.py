@@ -1,5 +1,6 @@
 """The command import-nixos: containers that nixos-container made become agents of this hive."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from hivectl.exit_codes import CommandError, Exit
 from hivectl.jobs import job_done
 from hivectl.output.formats import size
 from hivectl.output.terminal import Cell, Output, Row, confirm
-from hivectl.output.text import literal
+from hivectl.output.text import literal, safe
 from hivectl.session import hive_command
 
 if TYPE_CHECKING:
@@ -67,8 +68,10 @@ async def import_nixos(
     in /var/lib/hyperhive/git/applied/NAME that begin with imported/.
 
     The command shows a plan, and asks before it begins. Links are not followed. Devices, pipes,
-    sockets and other file systems are left out. If the command is interrupted, run it again. Only
-    root can run it.
+    sockets and other file systems are left out. If the command is interrupted, run it again. If the
+    hive refuses the history, the agent is imported without it, and the command says why. For an
+    agent that is imported already, --history imports its history anew, without a question. Only
+    root can run the command.
     """
     from hivectl.host.nixos_import import Tool, alone
 
@@ -80,7 +83,7 @@ async def import_nixos(
         _list(output, await Tool("", {}, ()).run("list"))
         return
     places = {"state": state, "claude": claude, "history": history}
-    importing = _Import(hive, output, name, Tool(name, places, moved))
+    importing = _Import(hive, output, name, Tool(name, places, moved), history)
     with alone():
         await importing.run(dry_run=dry_run, yes=yes)
 
@@ -97,11 +100,14 @@ def _list(output: Output, containers: list[dict[str, Any]]) -> None:
 class _Import:
     """The import of one agent."""
 
-    def __init__(self, hive: "Hive", output: Output, name: str, tool: "Tool") -> None:
+    def __init__(
+        self, hive: "Hive", output: Output, name: str, tool: "Tool", history: Path | None
+    ) -> None:
         self._hive = hive
         self._output = output
         self._name = name
         self._tool = tool
+        self._given_history = history
         self._result: dict[str, Any] = {"agent": name}
 
     async def run(self, *, dry_run: bool, yes: bool) -> None:
@@ -109,15 +115,15 @@ class _Import:
         status = await self._tool.run("status")
         exists = any(agent.name == self._name for agent in await self._hive.agents.all())
         if exists and status["status"] == "finished":
-            self._output.show(
-                {**self._result, "imported": False}, [f"{self._name} is imported already"]
-            )
+            await self._renew_history(dry_run=dry_run)
             return
         if exists and status["status"] == "unfinished":
             if dry_run:
                 lines = [f"{self._name} is spawned; its history is still to be imported"]
                 self._output.show({**self._result, "spawned": True}, lines)
                 return
+            if self._given_history:
+                status = await self._tool.run("history")
         else:
             await self._check_free(status["status"], exists=exists)
             plan = await self._plan()
@@ -130,21 +136,39 @@ class _Import:
             status = await self._take_over(plan)
         await self._finish(status)
 
+    async def _renew_history(self, *, dry_run: bool) -> None:
+        """Import the history of an imported agent anew, if the operator has given a repository."""
+        if self._given_history is None:
+            self._output.show(
+                {**self._result, "imported": False}, [f"{self._name} is imported already"]
+            )
+            return
+        if dry_run:
+            place = literal(str(self._given_history))
+            lines = [f"{self._name} is imported already; its history would come from {place}"]
+            self._output.show({**self._result, "imported": False}, lines)
+            return
+        await self._tool.run("history")
+        try:
+            references = await self._import_history()
+        finally:
+            await self._tool.run("finish")
+        lines = [f"{self._name} is imported already", *self._tag_lines(references)]
+        self._output.show({**self._result, "imported": False, "history": references}, lines)
+
     async def _check_free(self, status: str, *, exists: bool) -> None:
         """Check that the agent has no files or record that the import would replace.
 
         Raises:
             CommandError: it has.
         """
-        kept = {tombstone.name for tombstone in await self._hive.lifecycle.list_tombstones()}
         if exists:
             why = (
                 f"{self._name} exists in this hive. To replace that agent, delete it with all its "
                 f"data first: `hivectl destroy --purge {self._name}`"
             )
-        elif status == "unfinished":
-            return  # an earlier import has put the files in place, and could not spawn the agent
-        elif self._name in kept or status == "finished":
+        elif status == "finished" or await self._has_tombstone():
+            # Also of an unfinished import: the agent may have worked since it was spawned.
             why = (
                 f"The data of a destroyed agent {self._name} are kept. `hivectl spawn "
                 f"{self._name}` creates the agent again with them; `hivectl purge {self._name}` "
@@ -181,10 +205,6 @@ class _Import:
         )
         if copied["key"]:
             self._store(copied["key"])
-        tombstones = await self._hive.lifecycle.list_tombstones()
-        if any(tombstone.name == self._name for tombstone in tombstones):
-            # Of an import that could not spawn the agent: a failed spawn keeps a part of the files.
-            await self._job(lambda: self._hive.lifecycle.purge_tombstone(self._name), "purging")
         status: dict[str, Any] = await self._tool.run("publish")
         await self._spawn(status["base"])
         left_out = plan["left_out_count"]
@@ -212,13 +232,33 @@ class _Import:
     async def _spawn(self, base: int) -> None:
         from wire.records.lifecycle import SpawnOptions
 
-        await self._job(lambda: self._hive.lifecycle.spawn(self._name, SpawnOptions()), "spawning")
+        try:
+            await self._job(
+                lambda: self._hive.lifecycle.spawn(self._name, SpawnOptions()), "spawning"
+            )
+        except CommandError:
+            # The job has ended. After a timeout, another error, the agent may still come and work.
+            await self._remove_rest()
+            raise
         if (await self._hive.agents.get(self._name)).uid_base != base:
             # Another agent has got the range meanwhile; a rebuild corrects the owners.
             await self._job(
                 lambda: self._hive.agents.call(self._name, lambda agent: agent.rebuild()),
                 "rebuilding",
             )
+
+    async def _remove_rest(self) -> None:
+        """Remove the files that a failed spawn keeps, so that the import can be repeated."""
+        from wire.errors import HiveError
+
+        # The failure of the spawn is the one to show. The next import names what is left.
+        with contextlib.suppress(CommandError, HiveError):
+            if await self._has_tombstone():
+                await self._job(lambda: self._hive.lifecycle.purge_tombstone(self._name), "purging")
+
+    async def _has_tombstone(self) -> bool:
+        tombstones = await self._hive.lifecycle.list_tombstones()
+        return any(tombstone.name == self._name for tombstone in tombstones)
 
     async def _job(self, start: "Callable[[], Awaitable[str]]", doing: str) -> None:
         async with self._hive.jobs.watch() as ended:
@@ -227,19 +267,39 @@ class _Import:
             await job_done(ended, path, lambda: None, JOB_SECONDS)
 
     async def _finish(self, status: dict[str, Any]) -> None:
-        """Import the history, and note that the import has ended."""
+        """Import the history, and note that the import has ended.
+
+        It ends without the history if that is refused: another attempt would be refused, too.
+        """
+        from wire.errors import Conflict, InvalidArgument, LimitExceeded
+
         references: list[str] = []
-        if status["history"]:
-            self._output.progress(f"importing the history of {self._name} …")
-            references = await self._hive.approvals.within(JOB_SECONDS).import_history(self._name)
-        await self._tool.run("finish")
         lines = [f"{self._name} is imported and runs"]
-        if references:
-            lines.append(
-                f"  its history has {len(references)} branches and tags: runuser -u hive-approvals "
-                f"-- git -C /var/lib/hyperhive/git/applied/{self._name} tag --list 'imported/*'"
-            )
+        if status["history"]:
+            try:
+                references = await self._import_history()
+            except (Conflict, InvalidArgument, LimitExceeded) as error:
+                self._result["history_refused"] = str(error)
+                lines += [
+                    f"  its history was not imported: {safe(str(error))}",
+                    "  to import it later, correct the repository, or a copy of it, and run "
+                    f"`hivectl import-nixos {self._name} --history DIR`",
+                ]
+        await self._tool.run("finish")
+        lines += self._tag_lines(references)
         self._output.show({**self._result, "imported": True, "history": references}, lines)
+
+    async def _import_history(self) -> list[str]:
+        self._output.progress(f"importing the history of {self._name} …")
+        return await self._hive.approvals.within(JOB_SECONDS).import_history(self._name)
+
+    def _tag_lines(self, references: list[str]) -> list[str]:
+        if not references:
+            return []
+        return [
+            f"  its history has {len(references)} branches and tags: runuser -u hive-approvals "
+            f"-- git -C /var/lib/hyperhive/git/applied/{self._name} tag --list 'imported/*'"
+        ]
 
 
 def _bytes(plan: dict[str, Any]) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hivectl.tests.fake_agent import COMMIT, SINCE
 from wire import names
-from wire.errors import Conflict, InvalidArgument, NotFound
+from wire.errors import Conflict, HiveError, InvalidArgument, NotFound
 from wire.interface import Interface, caller, method
 from wire.principal import OPERATOR
 from wire.records import decode
@@ -74,6 +74,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         self.files = {"agent.toml": 'model = "a"\n', "notes.md": "\u202eold\n"}
         self.deployed = BASE
         self.allow_job = names.job_path(2)
+        self.history_error: HiveError | None = None
         self.calls: list[tuple[Any, ...]] = []
 
     @method(allow=OPERATOR)
@@ -143,6 +144,8 @@ class FakeApprovals(Interface, name=names.APPROVALS):
     @method(allow=OPERATOR)
     async def ImportHistory(self, agent: Str) -> StrList:
         self.calls.append(("import history", agent))
+        if self.history_error:
+            raise self.history_error
         return ["heads/main", "tags/deployed/3"]
 
     @method(allow=OPERATOR)

@@ -95,6 +95,7 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
         self.agents: dict[str, FakeAgent] = {}
         self.calls: list[tuple[Any, ...]] = []
         self.jobs = 0
+        self.tombstones = [Tombstone("carol", 3 * 2**20, SINCE)]
         self.waiting = ["alice"]
         self.result = (JobResult.DONE, "")
         self.ends: bool = True
@@ -146,7 +147,7 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
 
     @method(allow=OPERATOR)
     async def ListTombstones(self) -> list[Tombstone]:
-        return [Tombstone("carol", 3 * 2**20, SINCE)]
+        return self.tombstones
 
     @method(allow=OPERATOR)
     async def PurgeTombstone(self, name: Str) -> ObjectPath:

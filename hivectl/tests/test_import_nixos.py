@@ -18,7 +18,8 @@ import pytest
 from hivectl.exit_codes import Exit
 from hivectl.tests.conftest import TIME_LIMIT, Hivectl
 from hivectl.tests.fake_hive import FakeHive
-from wire.records.lifecycle import JobResult
+from wire.errors import Conflict, HiveError, InvalidArgument, LimitExceeded, Timeout
+from wire.records.lifecycle import JobResult, Tombstone
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="an import needs root")
 
@@ -180,6 +181,7 @@ async def test_a_refusal_of_the_tool_is_shown(hive: FakeHive, hivectl: Hivectl, 
     [
         ("alice", "other", "`hivectl destroy --purge alice`"),
         ("carol", "other", "The data of a destroyed agent carol are kept."),
+        ("carol", "unfinished", "The data of a destroyed agent carol are kept."),
         ("dora", "finished", "The data of a destroyed agent dora are kept."),
         ("dora", "other", "does not belong to an agent of this hive"),
     ],
@@ -205,6 +207,82 @@ async def test_an_agent_that_is_imported_already_is_left_alone(
     assert host.log == ["tool status alice"]
 
 
+async def test_a_history_that_is_given_later_is_imported_alone(
+    hive: FakeHive, hivectl: Hivectl, host: Host
+) -> None:
+    host.status("finished", history=False)
+    host.answers("history", {"status": "finished", "base": BASE, "history": True})
+    options = ("alice", "--history", "/corrected")
+    dry = await hivectl("import-nixos", *options, "--dry-run")
+    assert dry.out == "alice is imported already; its history would come from /corrected\n"
+    ran = await hivectl("import-nixos", *options, "--json")
+    assert ran.json == {
+        "agent": "alice",
+        "imported": False,
+        "history": ["heads/main", "tags/deployed/3"],
+    }
+    verbs = ("status", "status", "history", "finish")
+    assert host.log == [f"tool {verb} alice --history=/corrected" for verb in verbs]
+    assert hive.approvals.calls == [("import history", "alice")]
+    assert hive.lifecycle.calls == []
+
+
+async def test_a_later_history_that_is_refused_is_an_error(
+    hive: FakeHive, hivectl: Hivectl, host: Host
+) -> None:
+    host.status("finished", history=False)
+    host.answers("history", {"status": "finished", "base": BASE, "history": True})
+    hive.approvals.history_error = LimitExceeded("It adds 21 MiB.")
+    ran = await hivectl("import-nixos", "alice", "--history", "/large")
+    assert ran.code == Exit.LIMIT
+    assert ran.err.endswith("hivectl: It adds 21 MiB.\n")
+    assert host.log[-1] == "tool finish alice --history=/large", "no copy is left"
+
+
+@pytest.mark.parametrize("error", [Conflict, InvalidArgument, LimitExceeded])
+async def test_an_import_ends_without_a_history_that_is_refused(
+    hive: FakeHive, hivectl: Hivectl, host: Host, error: type[HiveError]
+) -> None:
+    hive.approvals.history_error = error("tags/a and tags/a/b\x1b exclude each other.")
+    ran = await hivectl("import-nixos", "dora", "--yes")
+    assert ran.code == 0
+    assert ran.out.splitlines() == [
+        "dora is imported and runs",
+        "  its history was not imported: tags/a and tags/a/b<U+001B> exclude each other.",
+        "  to import it later, correct the repository, or a copy of it, and run "
+        "`hivectl import-nixos dora --history DIR`",
+    ]
+    assert host.log == STEPS
+
+
+async def test_programs_are_told_why_a_history_was_refused(
+    hive: FakeHive, hivectl: Hivectl, host: Host
+) -> None:
+    hive.approvals.history_error = InvalidArgument("It is damaged.")
+    ran = await hivectl("import-nixos", "dora", "--yes", "--json")
+    assert ran.json["history_refused"] == "It is damaged."
+    assert (ran.json["imported"], ran.json["history"]) == (True, [])
+
+
+async def test_a_history_for_which_there_was_no_time_is_tried_again(
+    hive: FakeHive, hivectl: Hivectl, host: Host
+) -> None:
+    hive.approvals.history_error = Timeout("It takes too long.")
+    assert (await hivectl("import-nixos", "dora", "--yes")).code == Exit.TIMEOUT
+    assert host.log == STEPS[:-1], "the import has not ended"
+
+
+async def test_an_import_that_was_interrupted_takes_another_history(
+    hive: FakeHive, hivectl: Hivectl, host: Host
+) -> None:
+    host.status("unfinished", history=False)
+    host.answers("history", {"status": "unfinished", "base": BASE, "history": True})
+    assert (await hivectl("import-nixos", "alice", "--yes", "--history", "/new")).code == 0
+    steps = [f"tool {verb} alice --history=/new" for verb in ("status", "history", "finish")]
+    assert host.log == steps
+    assert hive.approvals.calls == [("import history", "alice")]
+
+
 async def test_an_import_that_was_interrupted_after_the_spawn_goes_on(
     hive: FakeHive, hivectl: Hivectl, host: Host
 ) -> None:
@@ -217,13 +295,17 @@ async def test_an_import_that_was_interrupted_after_the_spawn_goes_on(
     assert hive.lifecycle.calls == []
 
 
-async def test_the_rest_of_a_failed_spawn_is_removed_first(
+async def test_the_rest_of_a_failed_spawn_is_removed(
     hive: FakeHive, hivectl: Hivectl, host: Host
 ) -> None:
-    """carol is a tombstone: her spawn has failed, and a part of the files is gone."""
-    host.status("unfinished")
-    assert (await hivectl("import-nixos", "carol", "--yes")).code == 0
-    assert hive.lifecycle.calls == [("purge", "carol"), ("spawn", "carol")]
+    def tombstone() -> None:
+        hive.lifecycle.tombstones = [Tombstone("dora", 0, 1)]
+
+    hive.lifecycle.result = (JobResult.FAILED, "it is not READY")
+    hive.lifecycle.on_job = tombstone
+    ran = await hivectl("import-nixos", "dora", "--yes")
+    assert ran.err.endswith("hivectl: spawn of dora failed: it is not READY\n")
+    assert hive.lifecycle.calls == [("spawn", "dora"), ("purge", "dora")]
 
 
 async def test_a_failed_spawn_can_be_repeated(hive: FakeHive, hivectl: Hivectl, host: Host) -> None:

@@ -124,6 +124,10 @@ in
         assertion = !(lib.elem "hive" cfg.agents);
         message = "services.hive-forge.agents has an agent called hive: that account owns the mirrored repositories. Leave the agent out.";
       }
+      {
+        assertion = !(lib.elem "webhook" cfg.agents);
+        message = "services.hive-forge.agents has an agent called webhook: the file of its token would be that of the secret with which the forge signs its events. Leave the agent out.";
+      }
     ];
 
     services.forgejo = {
@@ -147,8 +151,8 @@ in
           ENABLE_PUSH_CREATE_USER = true;
           DEFAULT_PUSH_CREATE_PRIVATE = true;
         };
-        # Webhooks of users lead to the address of the receiver alone, where only it listens, and services
-        # that listen on all addresses.
+        # Webhooks of users may lead to the receiver's address alone. Services that listen on 0.0.0.0 or ::
+        # answer there, too.
         webhook.ALLOWED_HOST_LIST = lib.mkDefault hive.forge.address;
         # Agents could have the host run programs.
         actions.ENABLED = lib.mkDefault false;

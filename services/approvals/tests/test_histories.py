@@ -86,6 +86,17 @@ async def test_damaged_objects_are_refused(ours: Repositories, copied: WorkTree)
     assert await ours.tags("alice") == {}
 
 
+async def test_names_that_exclude_each_other_are_refused(
+    ours: Repositories, copied: WorkTree
+) -> None:
+    commit = copied.commit({"agent.nix": "a"})
+    packed = f"{commit} refs/tags/a\n{commit} refs/tags/a/b\n"
+    (copied.path / ".git/packed-refs").write_text(packed)
+    with pytest.raises(InvalidArgument, match="The history cannot be fetched"):
+        await ours.take_history("alice")
+    assert await ours.tags("alice") == {}
+
+
 async def test_a_link_in_the_place_of_the_references_is_refused(
     ours: Repositories, copied: WorkTree, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ from wire import names
 from wire.errors import Conflict, HiveError, InvalidArgument, LimitExceeded, NotFound
 from wire.text.escaping import literal
 
-VERBS: Final = ("list", "status", "look", "copy", "publish", "finish")
+VERBS: Final = ("list", "status", "look", "copy", "publish", "finish", "history")
 
 _EXITS: Final[dict[type[HiveError], int]] = {
     InvalidArgument: 2,
@@ -87,18 +87,21 @@ def _result(wanted: argparse.Namespace, layout: Layout) -> object:
     if wanted.verb == "finish":
         staging.finish()
     if wanted.verb in ("status", "publish", "finish"):
-        return {
-            "status": staging.status(),
-            "base": staging.base(),
-            "history": staging.has_history(),
-        }
+        return _status(staging)
     # The other verbs need no configuration, whose modules take much longer to load than they run.
     from services.config import Config
     from services.lifecycle.nixos_import.takeover import Takeover
 
+    config = Config.load().lifecycle
+    if wanted.verb == "history":
+        if wanted.history is None:
+            raise InvalidArgument("Give the git repository with --history.")
+        sources = containers.repository(wanted.name, wanted.history)
+        Takeover(layout, sources, config).copy_history()
+        return _status(staging)
     options = Options(wanted.state, wanted.claude, wanted.history, wanted.moved)
     sources = containers.sources(wanted.name, options)
-    takeover = Takeover(layout, sources, Config.load().lifecycle)
+    takeover = Takeover(layout, sources, config)
     if wanted.verb == "copy":
         return {"key": takeover.copy(_tell)}
     found = takeover.look()
@@ -115,6 +118,14 @@ def _result(wanted: argparse.Namespace, layout: Layout) -> object:
         "left_out": found.left_out,
         "left_out_count": found.left_out_count,
         "unused": [{"source": bind.source, "target": bind.target} for bind in sources.unused],
+    }
+
+
+def _status(staging: Staging) -> dict[str, object]:
+    return {
+        "status": staging.status(),
+        "base": staging.base(),
+        "history": staging.has_history(),
     }
 
 

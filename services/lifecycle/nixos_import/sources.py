@@ -108,6 +108,14 @@ class Containers:
         unused = [b for b in binds if b.writable and not self._is_known(b.target, used)]
         return Sources(name, parts, self._history(name, options), unused)
 
+    def repository(self, name: str, path: Path) -> Sources:
+        """Return the place of an agent's history alone; its container may be gone.
+
+        Raises:
+            NotFound, InvalidArgument: the directory cannot be used.
+        """
+        return Sources(name, {}, self._checked(path, "--history"))
+
     def _container(self, name: str, options: Options) -> tuple[Path, list[Bind]]:
         """Return the root directory and the bind mounts of the container of `name`."""
         machine = names.machine_name(name)

@@ -96,14 +96,21 @@ class Staging:
 
     @contextmanager
     def fresh_history(self) -> Iterator[Directory]:
-        """Make an empty work tree for the copy of a git repository, readable for everybody."""
+        """Make an empty work tree for the copy of a git repository, readable for everybody.
+
+        If the context ends with an error, no copy is left.
+        """
         with (
             Directory.open(self._layout.git) as git,
             git.directory(HISTORIES) as histories,
         ):
             histories.remove(self._name)
-            with histories.directory(self._name) as tree, tree.directory(".git") as repository:
-                yield repository
+            try:
+                with histories.directory(self._name) as tree, tree.directory(".git") as repository:
+                    yield repository
+            except BaseException:
+                histories.remove(self._name)
+                raise
 
     def publish(self) -> None:
         """Put the complete copy in its place, in one step.

@@ -15,9 +15,9 @@ from services.lifecycle.backends.layout import Layout
 from services.lifecycle.files.nofollow import Directory
 from services.lifecycle.nixos_import import api_key
 from services.lifecycle.nixos_import.sources import CLAUDE, HOME, STATE, Sources
-from services.lifecycle.nixos_import.staging import Staging
+from services.lifecycle.nixos_import.staging import Staging, Status
 from services.lifecycle.nixos_import.tree_copy import Limits, Tally, TreeCopy, directory
-from wire.errors import InvalidArgument, LimitExceeded
+from wire.errors import Conflict, InvalidArgument, LimitExceeded
 
 ASIDE: Final = "before-import"
 """The directory in the state for the records of the original's harness, whose files have the names
@@ -115,6 +115,20 @@ class Takeover:
         except LimitExceeded:
             self._check_room(copying.tally.bytes)  # its sentence says more
             raise
+
+    def copy_history(self) -> None:
+        """Copy the history of an agent that is imported already, in place of an earlier copy.
+
+        Raises:
+            Conflict: the agent was not imported.
+            LimitExceeded, InvalidArgument: see `look`. An earlier copy stays.
+        """
+        name = self._sources.name
+        if self._staging.status() not in (Status.UNFINISHED, Status.FINISHED):
+            raise Conflict(f"{name} was not imported, so no history can be added to it.")
+        self._copy_history(None)
+        with self._staging.fresh_history() as repository:
+            self._copy_history(repository)
 
     def _copy_all(self, copying: TreeCopy, base: int) -> str:
         """Make the copies; return the API key."""

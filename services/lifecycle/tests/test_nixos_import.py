@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -527,6 +528,57 @@ def test_a_directory_without_a_repository_is_refused(original: Original) -> None
     source = original.write("repository/.git/config", "").parents[1]
     with pytest.raises(InvalidArgument, match="is not a git repository"):
         original.takeover(history=source).look()
+
+
+def test_a_history_is_copied_anew_without_the_container(
+    original: Original, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = original.files / "first", original.files / "second"
+    for source in (first, second):
+        repository(source, bare=True)
+        (source / "refs/tags" / source.name).write_text("1" * 40)
+    original.run("copy", "alice", f"--history={first}", capsys=capsys)
+    original.run("publish", "alice", capsys=capsys)
+    original.run("finish", "alice", capsys=capsys)
+    shutil.rmtree(original.root / "etc/nixos-containers")
+    status, result, _ = original.run("history", "alice", f"--history={second}", capsys=capsys)
+    assert (status, result["status"], result["history"]) == (0, "finished", True)
+    tags = original.layout.git / "imports/alice/.git/refs/tags"
+    assert [tag.name for tag in tags.iterdir()] == ["second"]
+    # A directory that cannot be used leaves the earlier copy.
+    status, _, said = original.run("history", "alice", f"--history={tags}", capsys=capsys)
+    assert (status, "is not a git repository" in said) == (2, True)
+    assert [tag.name for tag in tags.iterdir()] == ["second"]
+    original.run("finish", "alice", capsys=capsys)
+    assert not (original.layout.git / "imports/alice").exists()
+
+
+def test_a_history_that_cannot_be_copied_leaves_nothing(
+    original: Original, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_descriptor: int, _data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    source = original.files / "repository"
+    repository(source, bare=True)
+    original.run("copy", "alice", capsys=capsys)
+    original.run("publish", "alice", capsys=capsys)
+    monkeypatch.setattr(tree_copy, "_write", full)
+    assert original.run("history", "alice", f"--history={source}", capsys=capsys)[0] == 1
+    assert not Staging(original.layout, "alice").has_history()
+
+
+def test_an_agent_that_was_not_imported_gets_no_history(
+    original: Original, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = original.files / "repository"
+    repository(source, bare=True)
+    original.write("bob/state/mine", "mine", original.layout.data)
+    for name in ("alice", "bob"):
+        status, _, said = original.run("history", name, f"--history={source}", capsys=capsys)
+        assert (status, f"{name} was not imported" in said) == (6, True)
+    assert original.run("history", "alice", capsys=capsys)[0] == 2
+    assert list(original.layout.git.iterdir()) == []
 
 
 # The steps
