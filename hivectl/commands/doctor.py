@@ -32,7 +32,7 @@ SECONDS: Final = 5.0
 @click.command()
 @hive_command
 async def doctor(hive: "Hive", output: Output) -> int:
-    """Check the hive and its host, and say the remedy for what is wrong.
+    """Check the hive and its host, and name remedies.
 
     Checks the services and their stores, the port of the dashboard, the credentials, the agents,
     their versions and the filter of addresses, and on the host the limits, inotify, the disk and

@@ -329,14 +329,14 @@ async def test_threads_are_grouped_and_aligned(hive: FakeHive, hivectl: Hivectl)
         *("open questions", "messages not yet acknowledged", "could not be queried")
     ]
     assert [row.split()[0] for row in blocks[0][2:]] == ["3", "4"]
-    places = {
-        row.index(text)
-        for block in blocks
-        for row in block[1:]
-        for text in ("TEXT", "which?", "later?", "hello", "approvals is")
-        if text in row
-    }
-    assert len(places) == 1
+    for block in blocks:
+        places = {
+            row.index(text)
+            for row in block[1:]
+            for text in ("TEXT", "which?", "later?", "hello", "approvals is")
+            if text in row
+        }
+        assert len(places) == 1, block
     assert (await hivectl("threads", "--json")).json[2] == {
         "kind": "unavailable",
         "id": None,
