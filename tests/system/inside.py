@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from hivectl.exit_codes import Exit
 from tests.system.hive import CallError, Hive
 from wire import names
 
@@ -212,8 +213,14 @@ def probe(hive: Hive, name: str, *arguments: str, timeout: float = 180) -> Any:
 
 
 def hivectl(hive: Hive, *arguments: str, **options: Any) -> Any:
-    """Run hivectl with `--json`, and return what it prints."""
-    return json.loads(hive.hivectl(*arguments, "--json", **options).stdout)
+    """Run hivectl with `--json`, and return what it prints.
+
+    `status` of an agent in trouble, which tests look at on purpose, has an exit code of its own.
+    """
+    ran = hive.hivectl(*arguments, "--json", check=False, **options)
+    in_trouble = arguments[0] == "status" and ran.returncode == Exit.DEGRADED
+    assert ran.returncode == Exit.OK or in_trouble, f"{arguments}: {ran.returncode}: {ran.stderr}"
+    return json.loads(ran.stdout)
 
 
 def wait_for_inbox(hive: Hive, text: str, sender: str = "", tries: int = 20) -> dict[str, Any]:
