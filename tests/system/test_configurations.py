@@ -152,7 +152,8 @@ def test_the_operator_edits_a_configuration_in_an_editor(swarm: Hive) -> None:
     def edit(editor: str, *options: str) -> str:
         environment = ("env", "--unset=VISUAL", f"EDITOR={editor}")
         command = ("hivectl", "edit", "bob", "--yes", *options)
-        return swarm.run(*environment, *command, timeout=120).stdout
+        ran = swarm.run(*environment, *command, timeout=120)
+        return ran.stdout + ran.stderr
 
     before = agent(swarm, "bob")
     assert edit("true") == "no changes\n"
