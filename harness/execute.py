@@ -198,7 +198,7 @@ def _follow(operator: Operator, child: int, orders: Mapping[int, object]) -> Non
                 order(content)
     except (FrameError, OSError, struct.error):
         _signal(child, signal.SIGHUP)
-        # What ignores that ends with the unit.
+        # A command that ignores the signal ends with the unit.
         os._exit(1)
 
 

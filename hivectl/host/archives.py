@@ -1,6 +1,6 @@
 """Files and directories as tar archives, to and from a container that may be hostile.
 
-What comes from a container is unpacked below a new directory, file by file: no link, no device and
+An archive from a container is unpacked below a new directory, file by file: no link, no device and
 no special mode is made, no path leads outside, and no link on the way is followed.
 """
 

@@ -191,7 +191,7 @@ def test_an_archive_reaches_only_its_own_directory(tmp_path: Path) -> None:
     assert archives.unpack(data, target, left_out.append, bool) == 2
     assert len(left_out) == 6
     assert (target / "set").stat().st_mode & 0o7000 == 0
-    # What would have gone through the link is a file in a directory of that name.
+    # The file that would have gone through the link lies in a directory of that name.
     assert (target / "link/through").is_file()
     assert sorted(one.name for one in tmp_path.rglob("*")) == [
         *("deep", "link", "set", "target", "through"),

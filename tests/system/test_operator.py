@@ -65,7 +65,7 @@ def test_an_answer_in_the_place_of_an_agent_ends_the_wait(swarm: Hive, silent: s
     out, err = asking.communicate(timeout=60)
     assert (asking.returncode, out, err) == (0, "forty two\n", "")
     assert question(swarm, int(number))["to"] == silent
-    # What was printed is read.
+    # A message that was printed is read.
     [told] = [m for m in hivectl(swarm, "inbox", "--all") if text in m["body"]]
     assert ("forty two" in told["body"], told["state"]) == (True, "acknowledged")
 
