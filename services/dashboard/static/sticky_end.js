@@ -16,6 +16,7 @@ export class StickyEnd {
   #noun;
   #isAtEnd = true;
   #top = 0;
+  #room = 0; // the height of what scrolls, when its place was last looked at
   #known = new Set(); // the keys of the items when the reader was at the end
   #pages; // whether the page scrolls, when that was last looked at
 
@@ -66,7 +67,7 @@ export class StickyEnd {
     const before = box.scrollHeight - box.scrollTop;
     change();
     box.scrollTop = box.scrollHeight - before;
-    this.#top = box.scrollTop;
+    this.#place(box);
   }
 
   #box() {
@@ -87,7 +88,7 @@ export class StickyEnd {
       box.scrollTop = box.scrollHeight;
       this.#remember();
     }
-    this.#top = box.scrollTop;
+    this.#place(box);
     this.#count();
   }
 
@@ -96,7 +97,7 @@ export class StickyEnd {
     const isNear = this.#look(box);
     if (isNear) this.#remember();
     else if (this.#isAtEnd) this.#settle();
-    this.#top = box.scrollTop;
+    this.#place(box);
     this.#count();
   }
 
@@ -105,8 +106,14 @@ export class StickyEnd {
     const isNear = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
     // The event of a scroll comes later than the scroll.
     if (isNear) this.#isAtEnd = true;
-    else if (box.scrollTop < this.#top) this.leave();
+    // More room moves the place up, and it stays there if the room is taken again in the same frame.
+    else if (box.scrollTop < this.#top && box.clientHeight === this.#room) this.leave();
     return isNear;
+  }
+
+  #place(box) {
+    this.#top = box.scrollTop;
+    this.#room = box.clientHeight;
   }
 
   #remember() {
