@@ -112,7 +112,7 @@ let wantsLogin = location.hash === "#login";
 // Opening the page wakes a sleeping agent, once; the server marks a page that another site has led to.
 let wakes = may("operator") && !("linked" in document.querySelector("main").dataset);
 
-function changed(tables) {
+function changed(tables, isWhole) {
   const agent = mirror.tables.agents[name];
   const before = shown;
   const isNew = agent !== before; // rows are replaced, never changed
@@ -124,7 +124,7 @@ function changed(tables) {
   if (tables.has("egress")) renderWaiting();
   if (wakes) wake(agent);
   if (!agent) return;
-  if (!before || tables.size > 1) loadAll(); // the page has just opened, or the connection was lost
+  if (!before || isWhole) loadAll();
   else if (isNew && (agent.state !== before.state || agent.turn_state !== before.turn_state)) load("usage", "logs");
   else if (tables.has("approvals")) load("deploys");
   if (tables.has("egress")) refreshHosts();

@@ -4,6 +4,7 @@
 import { post } from "./api.js";
 import { endErrors, followErrors } from "./card_errors.js";
 import { el, keyed, setSentence, setText } from "./dom.js";
+import { Gathered } from "./gathered.js";
 import { lead } from "./lead.js";
 import { offerPalette } from "./palette.js";
 import { Mirror } from "./mirror.js";
@@ -33,31 +34,31 @@ const MOVING = new Set(["questions", "approvals", "egress", "notices"]);
 
 /**
  * Return a mirror, not connected yet.
- * @param changed called with the names of changed tables
+ * @param changed called with the names of changed tables, and whether the whole state is new: the page has just
+ *   opened, or the connection was lost
  * @param options see mirror.js
  */
 export function openMirror(changed, options = {}) {
-  const show = (tables) => {
-    changed(tables);
+  const gathered = new Gathered((tables, isWhole) => {
+    changed(tables, isWhole);
     if (tables.has("notices")) renderNotices(mirror);
     if (WAITING.some((name) => tables.has(name))) showCount(mirror);
-  };
+  });
   const notifier = new Notifier();
   const waiting = new Set();
   const pace = new Pace(() => {
     const tables = new Set(waiting);
     waiting.clear();
-    show(tables);
+    gathered.add(tables);
   });
   const mirror = new Mirror(
-    (tables) => {
+    (tables, isWhole) => {
       main.setAttribute("aria-busy", "false");
       endErrors();
       notifier.update(mirror);
       if (tables.has("services")) renderServices(mirror);
       const [table] = tables;
-      if (tables.size > 1) show(tables); // the page has just opened, or the connection was lost
-      else if (!MOVING.has(table)) show(tables);
+      if (isWhole || !MOVING.has(table)) gathered.add(tables, isWhole);
       else {
         waiting.add(table);
         pace.want();

@@ -46,11 +46,11 @@ const list = new DeployList(document.getElementById("deploys"), () => mirror);
 list.agent = name;
 const mirror = openMirror(changed);
 
-function changed(tables) {
+function changed(tables, isWhole) {
   // A request is `deployed` when the repositories say so, which is later than lifecycle does.
   const isNew = tables.has("approvals") && latest() !== shown;
   shown = latest();
-  if (file === null || tables.size > 1 || isNew) fetchFile();
+  if (file === null || isWhole || isNew) fetchFile();
   else if (tables.has("agents")) noteDeployed();
   if (tables.has("approvals")) list.load();
   else if (tables.has("agents")) list.render();

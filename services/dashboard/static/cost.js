@@ -20,13 +20,13 @@ let requests = [];
 
 const mirror = openMirror(changed);
 
-function changed(tables) {
+function changed(tables, isWhole) {
   const any = (...names) => names.some((name) => tables.has(name));
   if (any("budgets")) renderBudgets();
   if (any("limits")) renderLimits();
   if (any("agents")) renderNames();
   if (any("costs")) renderTotals();
-  if (tables.size > 1) refresh(); // the page has just opened, or the connection was lost
+  if (isWhole) refresh();
 }
 
 /** Return the chosen filters as a query. */

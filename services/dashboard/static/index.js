@@ -20,14 +20,14 @@ const AGENTS_MS = 200;
 let showing = 0; // the timer of the next one
 let shownAt = -Infinity;
 
-function changed(tables) {
+function changed(tables, isWhole) {
   const any = (...names) => names.some((name) => tables.has(name));
   if (any(...AGENTS)) {
     const wait = AGENTS_MS - (performance.now() - shownAt);
-    if (tables.size > 1 || (wait <= 0 && !showing)) showAgents();
+    if (isWhole || (wait <= 0 && !showing)) showAgents();
     else showing ||= setTimeout(showAgents, wait);
   }
-  waiting.changed(tables);
+  waiting.changed(tables, isWhole);
   if (any("messages", "agents", "services")) messages.render();
   if (any("agents")) compose.render();
 }

@@ -34,10 +34,10 @@ const TYPING = 300; // milliseconds without a key after which the typed text is 
 let typing = null; // waits for the end of the typing
 let wanted = new URLSearchParams(location.search);
 
-const mirror = openMirror((tables) => {
+const mirror = openMirror((tables, isWhole) => {
   if (tables.has("agents")) renderSources();
   const isBack = away !== null && away !== sourceOf();
-  if (isBack || (tables.size > 1 && !stream)) restart(); // the page has just opened, or it is worth another try
+  if (isBack || (isWhole && !stream)) restart(); // the page has just opened, or it is worth another try
 });
 
 let stream = null;

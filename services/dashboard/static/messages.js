@@ -38,11 +38,11 @@ let view = "all";
 let thread = "";
 let isSearching = false;
 
-function changed(tables) {
+function changed(tables, isWhole) {
   const any = (...names) => names.some((name) => tables.has(name));
   if (any("agents")) offerNames(form.elements.agent, mirror, 3);
-  // The page has just opened, or the connection was lost: there may be a gap before the mirror's messages.
-  if (tables.size > 1 && any("messages") && flow.isAtEnd) search();
+  // There may be a gap before the mirror's messages.
+  if (isWhole && flow.isAtEnd) search();
   else if (any("messages")) renderFlow();
   if (any("questions", "services")) renderQuestions();
   if (any("reminders", "services")) count("reminders", "Reminders", renderReminders(mirror, section("reminders")));

@@ -17,7 +17,8 @@ export class Mirror {
   #tail;
 
   /**
-   * @param onChange called with the names of the tables that changed
+   * @param onChange called with the names of the tables that changed, and whether the whole state is new: the page
+   *   has just opened, or the connection was lost
    * @param onLink called with "live", "connecting" or "lost", and with a sentence for "lost"
    * @param tail has `agent`, whose tail the page wants, `after()`, the last event that it has, and `received(item)`
    * @param onVersion called with the version of the files that the dashboard serves, with each state
@@ -71,12 +72,12 @@ export class Mirror {
     this.#held = null;
     for (const change of held) this.#apply(change);
     this.#onLink("live");
-    this.#onChange(new Set(Object.keys(this.tables)));
+    this.#onChange(new Set(Object.keys(this.tables)), true);
   }
 
   #receive(change) {
     if (this.#held) this.#held.push(change);
-    else if (this.#apply(change)) this.#onChange(new Set([change.table]));
+    else if (this.#apply(change)) this.#onChange(new Set([change.table]), false);
   }
 
   #apply(change) {

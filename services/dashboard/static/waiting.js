@@ -63,10 +63,10 @@ export class Waiting {
     part("waiting-dead").addEventListener("click", () => show("dead"));
   }
 
-  /** Show the changes of tables: soon, because agents can change these tables all the time. */
-  changed(tables) {
+  /** Show the changes of tables: soon, because agents can change these tables all the time; at once if all are new. */
+  changed(tables, isWhole) {
     for (const table of tables) this.#changed.add(table);
-    if (tables.size > 1 || PACED.some((table) => tables.has(table))) this.#render();
+    if (isWhole || PACED.some((table) => tables.has(table))) this.#render();
     else if (MOVING.some((table) => tables.has(table))) this.#pace.want();
   }
 

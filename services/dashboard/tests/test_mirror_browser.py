@@ -33,6 +33,46 @@ import("/static/mirror.js").then(({ Mirror }) => {
 });
 """
 
+# A call takes 30 ms, and changes come as soon as the page has a moment for them.
+GATHER = """
+const done = arguments[0];
+import("/static/gathered.js").then(async ({ Gathered }) => {
+  const calls = [], shares = [];
+  let ended = null;
+  const gathered = new Gathered((tables, isWhole) => {
+    const began = performance.now();
+    if (ended !== null && !isWhole) shares.push((began - ended) / 30);
+    calls.push([[...tables].sort().join(" "), isWhole]);
+    while (performance.now() < began + 30);
+    ended = performance.now();
+  });
+  const moment = () => new Promise((resolve) => setTimeout(resolve));
+  gathered.add(["first"]);
+  const atOnce = calls.length;
+  for (let number = 0; number < 50; number += 1) {
+    gathered.add([`t${number % 3}`]);
+    await moment();
+  }
+  gathered.add(["last"]);
+  gathered.add(["all"], true);
+  const whole = calls.length;
+  gathered.add(["one"]);
+  while (calls.length === whole) await moment();
+  done({ atOnce, calls, whole: calls[whole - 1], last: calls[whole], least: Math.min(...shares) });
+});
+"""
+
+
+async def test_a_page_is_left_time_between_two_renderings(page: Page, browser: Browser) -> None:
+    await browser.open(f"{page.url}/login")
+    told = await browser.do(lambda d: d.execute_async_script(GATHER))
+    assert told["atOnce"] == 1
+    assert told["calls"][0] == ["first", False]
+    assert told["least"] >= 1.99  # as a share of a call's time; the clock of a page is coarse
+    assert {"all", "last"} <= set(told["whole"][0].split())
+    assert told["whole"][1] is True
+    assert told["last"] == ["one", False]
+
 
 @pytest.mark.parametrize(
     ("state", "events"),
