@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from hivectl.clients.changes import changes
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
+from wire.errors import Stopping, Unavailable
 from wire.records.broker import Message, MessageFilter
 
 MAX_LISTED = 1000
@@ -39,13 +40,23 @@ async def follow(
         wanted: the messages.
         member: the signal of the broker that tells of them.
         after: the number of the last message that is known; None for those from now on.
+
+    Raises:
+        Unavailable, Stopping: the broker does not answer the first time. Later, it is waited for.
     """
     # Subscribe first: a message that comes between look and wait sets the event.
     async with changes(bus, member) as changed:
         last = await newest(broker, wanted) if after is None else after
+        has_answered = after is None
         while True:
             changed.clear()
-            found = await listed(broker, wanted._replace(after=last or None))
+            try:
+                found = await listed(broker, wanted._replace(after=last or None))
+            except (Unavailable, Stopping):
+                if not has_answered:
+                    raise
+                found = []  # a broker that starts again sets the event
+            has_answered = True
             if found:
                 last = found[-1].id
                 yield found

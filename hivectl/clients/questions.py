@@ -8,7 +8,7 @@ from hivectl.clients.changes import changes
 from wire import names
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
-from wire.errors import NotFound
+from wire.errors import NotFound, Stopping, Unavailable
 from wire.records.broker import Question, QuestionFilter, QuestionState
 
 
@@ -55,5 +55,6 @@ class EndedQuestions:
                 while question.state is QuestionState.OPEN:
                     await self._changed.wait()
                     self._changed.clear()
-                    question = await self._questions.get(number)
+                    with suppress(Unavailable, Stopping):  # a broker that starts sets the event
+                        question = await self._questions.get(number)
         return question
