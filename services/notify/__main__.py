@@ -4,6 +4,7 @@ Notify owns no name on the bus: nobody calls it.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -46,10 +47,14 @@ class NotifyService(unit.Service):
         self._key = ""
         self._targets: Sequence[PushTarget] = ()
         self._news = asyncio.Event()
+        self._since = time.time_ns() // 1_000
+        """When somebody began to want to know, in microseconds since 1970."""
         self._was_idle = False
         """Whether nobody wanted to know anything: what was there before is not new then."""
 
     def _listed(self, key: str, targets: Sequence[PushTarget]) -> None:
+        if targets and not self._targets and not self._config.notify.webhooks:
+            self._since = time.time_ns() // 1_000
         self._key, self._targets = key, targets
         self._was_idle = self._was_idle or not targets
         self._news.set()
@@ -77,7 +82,7 @@ class NotifyService(unit.Service):
         from services.notify.deliveries import Deliveries
         from services.notify.notifier import Notifier
 
-        notifier = Notifier(self._store, self._config.notify)
+        notifier = Notifier(self._store, self._config.notify, self._since)
         async with (
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(force_close=True),

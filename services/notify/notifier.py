@@ -28,10 +28,22 @@ class Notifier:
     """The browsers that want notifications."""
 
     def __init__(
-        self, store: Store, config: NotifyConfig, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        config: NotifyConfig,
+        since: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Notify by `config`; `clock` is in seconds."""
+        """Notify by `config`.
+
+        Args:
+            store: the known items, and the pending posts.
+            config: the webhooks and limits.
+            since: when somebody began to want to know, in microseconds since 1970.
+            clock: the time in seconds, for the limits.
+        """
         self._store = store
+        self._since = since
         self._webhooks = [Receiver(one.name, one.events) for one in config.webhooks]
         self.browsers = ()
         self._limit = config.agent_posts_per_hour
@@ -46,8 +58,8 @@ class Notifier:
     ) -> None:
         """Store posts for the new items of a list.
 
-        A source that is processed for the first time has no new items: they were there before the
-        operator asked for notifications.
+        Of a source that is processed for the first time, the items from before `since` are not
+        new: they were there before the operator asked for notifications.
 
         Args:
             source: the name of the list.
@@ -56,8 +68,8 @@ class Notifier:
         """
         known = self._store.known(source)
         if known is None:
-            self._store.record(source, [one.number for one in listed], (), complete=True)
-            return
+            known = {one.number for one in listed if one.at < self._since}
+            self._store.record(source, known, (), complete=True)
         fresh = [one for one in listed if one.number not in known]
         if not fresh and not complete:
             return

@@ -1,5 +1,7 @@
 """The rules: which items become posts, and to which webhooks."""
 
+from dataclasses import replace
+
 import pytest
 
 from services.config import NotifyConfig, Webhook
@@ -10,6 +12,10 @@ from services.notify.tests.conftest import asks
 
 PHONE = Webhook(name="phone", type="ntfy", url="https://ntfy.sh/topic")
 LOG = Webhook(name="log", type="json", url="http://127.0.0.1/x", events=("crash", "approval"))
+
+
+SINCE = 2
+"""After the questions of `asks`."""
 
 
 class Clock:
@@ -27,7 +33,7 @@ def clock() -> Clock:
 @pytest.fixture
 def notifier(store: Store, clock: Clock) -> Notifier:
     config = NotifyConfig(webhooks=(PHONE, LOG), agent_posts_per_hour=3)
-    return Notifier(store, config, clock)
+    return Notifier(store, config, SINCE, clock)
 
 
 def waiting(store: Store, webhook: str) -> list[Notification]:
@@ -45,6 +51,15 @@ def test_items_that_existed_at_the_first_look_are_not_sent(
     assert waiting(store, "phone") == []
     notifier.process("questions", [asks(1), asks(2)], complete=True)
     assert waiting(store, "phone") == [asks(2)]
+
+
+def test_what_came_before_the_first_look_and_after_the_start_is_sent(
+    notifier: Notifier, store: Store
+) -> None:
+    new = replace(asks(2), at=SINCE)
+    notifier.process("questions", [asks(1), new], complete=True)
+    notifier.process("questions", [asks(1), new], complete=True)
+    assert waiting(store, "phone") == [new]
 
 
 def test_each_item_is_sent_once(notifier: Notifier, store: Store) -> None:
