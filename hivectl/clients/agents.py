@@ -106,8 +106,15 @@ class Agents:
             NotFound: `name` is not that of an agent, of a destroyed one whose data are kept, of the
                 operator, or of the hive.
         """
-        if name in (None, names.OPERATOR, names.SYSTEM):
-            return
+        if name is not None and name not in (names.OPERATOR, names.SYSTEM):
+            await self.expect_or_kept(name)
+
+    async def expect_or_kept(self, name: str) -> None:
+        """Refuse the name of an agent of whose past nothing was found, if there is no such agent.
+
+        Raises:
+            NotFound: there is no such agent, and none was destroyed whose data are kept.
+        """
         try:
             if any(one.name == name for one in await self._lifecycle.list_tombstones()):
                 return

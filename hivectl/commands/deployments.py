@@ -147,6 +147,7 @@ async def deploy_log(hive: "Hive", output: Output, name: str, limit: int) -> Non
     """
     found = await hive.approvals.deploy_log(name, limit)
     if name and not found:
+        await hive.agents.expect_or_kept(name)
         raise CommandError(
             Exit.NOT_FOUND,
             f"Nothing was deployed to {name!r} yet; `hivectl list` shows the agents.",

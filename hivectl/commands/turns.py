@@ -62,6 +62,8 @@ async def turns(
     check_agent_name(name)
     wanted = TurnFilter(agent=name, since=since, until=until, before=before)
     found = (await hive.ledger.list_turns(wanted, limit))[::-1]
+    if not found:
+        await hive.agents.expect_or_kept(name)
     nothing = ["no turns are recorded"]
     output.show([json_forms.turn(t) for t in found], _turn_table(found, output) or nothing)
 
@@ -135,8 +137,8 @@ async def cost(
         check_agent_name(name)
     key = CostKey(by or ("agent" if name is None else "day"))
     found = await hive.ledger.costs(CostFilter(by=key, agent=name, since=since, until=until))
-    if not found:
-        await hive.agents.expect(name)
+    if not found and name is not None:
+        await hive.agents.expect_or_kept(name)
     nothing = ["nothing is recorded"]
     output.show(
         [json_forms.cost(c, key) for c in found], _cost_table(found, key, output) or nothing

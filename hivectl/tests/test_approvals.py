@@ -287,9 +287,12 @@ async def test_the_log_of_deployments(hive: FakeHive, hivectl: Hivectl) -> None:
         "tag": "deployed/3",
     }
     assert hive.approvals.calls == [("deploy log", "", 50), ("deploy log", "alice", 1)]
-    unknown = await hivectl("deploy-log", "zoe")
+    destroyed = await hivectl("deploy-log", "carol")
+    assert destroyed.code == Exit.NOT_FOUND
+    assert destroyed.err.startswith("hivectl: Nothing was deployed to 'carol' yet; ")
+    unknown = await hivectl("deploy-log", "alise")
     assert unknown.code == Exit.NOT_FOUND
-    assert unknown.err.startswith("hivectl: Nothing was deployed to 'zoe' yet; ")
+    assert unknown.err.endswith("Did you mean alice?\n")
     hive.approvals.deployments = []
     assert (await hivectl("deploy-log")).out == "no deployments yet\n"
 

@@ -88,6 +88,17 @@ async def test_turns_for_programs(hive: FakeHive, hivectl: Hivectl) -> None:
     }
 
 
+async def test_turns_of_nobody_name_the_agent_that_was_meant(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    hive.ledger.turns = []
+    unknown = await hivectl("turns", "alise")
+    assert unknown.code == Exit.NOT_FOUND
+    assert unknown.err.endswith("Did you mean alice?\n")
+    destroyed = await hivectl("turns", "carol")
+    assert (destroyed.code, destroyed.out) == (Exit.OK, "no turns are recorded\n")
+
+
 async def test_turns_of_a_time_and_further_pages(hive: FakeHive, hivectl: Hivectl) -> None:
     arguments = ("--since", "2023-11-14", "--until", "2023-11-15", "--limit", "5", "--before", "9")
     assert (await hivectl("turns", "alice", *arguments)).out == "no turns are recorded\n"

@@ -35,6 +35,13 @@ class Kind:
     factor: int = 1
     """The factor from our unit to the unit of the property."""
 
+    def bounds(self) -> str:
+        """Return the bounds, as a part of a sentence; those in bytes also as people write them."""
+        if self.low < 2**20:
+            return f"from {self.low} to {self.high}"
+        low, high = self.low // 2**20, self.high // 2**40
+        return f"of bytes from {self.low} ({low}M) to {self.high} ({high}T)"
+
 
 KINDS: Final[Mapping[str, Kind]] = {
     "memory_high": Kind("MemoryHigh", "MemoryHigh", 16 * 2**20, 2**60),
@@ -62,8 +69,8 @@ def checked(changes: ResourceChanges) -> dict[str, int | str]:
             value in (MAX, DEFAULT) if isinstance(value, str) else kind.low <= value <= kind.high
         ):
             raise InvalidArgument(
-                f"{value!r:.40} is not a valid {key}. Use a number from {kind.low} to "
-                f"{kind.high}, '{MAX}' for no limit, or '{DEFAULT}' for the configured value."
+                f"{value!r:.40} is not a valid {key}. Use a number {kind.bounds()}, "
+                f"'{MAX}' for no limit, or '{DEFAULT}' for the configured value."
             )
     return values
 

@@ -37,7 +37,10 @@ def test_default_goes_back_to_the_configuration() -> None:
     ("asked", "told"),
     [
         ({"memory": 1}, "'memory' is not a valid resource. Use one of: memory_high, memory_max"),
-        ({"memory_max": 1}, "1 is not a valid memory_max. Use a number from 16777216"),
+        (
+            {"memory_max": 1},
+            "1 is not a valid memory_max. Use a number of bytes from 16777216 .16M. to",
+        ),
         ({"cpu_weight": 0}, "0 is not a valid cpu_weight. Use a number from 1 to 10000, 'max'"),
         ({"cpu_quota": True}, "The resource 'cpu_quota' is not valid"),
         ({"cpu_quota": "much"}, "'much' is not a valid cpu_quota"),
