@@ -6,9 +6,11 @@ Only the start of Python and the imports, most of the cost of a short command, a
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import json
 import os
+import pkgutil
 import pty
 import runpy
 import signal
@@ -22,7 +24,8 @@ from typing import NoReturn
 
 from hivectl.command_table import sections
 
-IMPORTED = ("hivectl.cli", "wire.bus", "wire.clients", "wire.web_socket")
+PACKAGES = ("hivectl", "wire")
+LEFT_OUT = ("tests", "__main__")
 READY = b"ready"
 
 
@@ -193,14 +196,42 @@ def _become(order: int, *streams: int) -> NoReturn:
     os.environ.update(environment)
     time.tzset()
     sys.argv[1:] = arguments
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        _end(end.code)
     sys.exit()
 
 
-if __name__ == "__main__":
-    for name in IMPORTED:
-        importlib.import_module(name)
+def _end(code: str | int | None) -> NoReturn:
+    """End with an exit status, unless it is for Python to say why.
+
+    Python would take apart all modules, which takes longer than most commands.
+    """
+    gc.collect()  # what is not closed yet is told of now
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):
+        sys.exit(code)
+    if isinstance(code, int):
+        os._exit(code)
+    sys.exit(code)
+
+
+def _import_all() -> None:
+    """Import the modules of hivectl and of wire, which a command imports as it needs them."""
+    for package in PACKAGES:
+        path = importlib.import_module(package).__path__
+        for module in pkgutil.walk_packages(path, f"{package}."):
+            if not any(part in LEFT_OUT for part in module.name.split(".")):
+                importlib.import_module(module.name)
     sections()
+
+
+if __name__ == "__main__":
+    _import_all()
+    gc.freeze()  # Otherwise each fork looks through all that is imported, and copies its pages.
     print(READY.decode(), flush=True)
     with socket.socket(fileno=int(sys.argv[1])) as control:
         _serve(control)
