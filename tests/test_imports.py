@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 REPO = Path(__file__).parents[1]
@@ -39,8 +40,13 @@ OTHERS = {
 MODULES = sorted(path.relative_to(REPO) for top in TOP for path in (REPO / top).rglob("*.py"))
 
 
-def imports(module: Path) -> Iterator[str]:
-    """Yield the absolute names of all imports of a module."""
+@cache
+def imports(module: Path) -> tuple[str, ...]:
+    """Return the absolute names of all imports of a module."""
+    return tuple(_imports(module))
+
+
+def _imports(module: Path) -> Iterator[str]:
     package = module.parent.parts
     for node in ast.walk(ast.parse((REPO / module).read_text())):
         if isinstance(node, ast.Import):

@@ -122,6 +122,7 @@ async def test_a_cancelled_turn_takes_its_question_back(harness: Harness, hive: 
     await hive.until(lambda: hive.open_questions == [])
 
 
+@pytest.mark.long
 async def test_an_answer_that_a_call_before_the_turn_leases_reaches_the_turn(
     harness: Harness, hive: Hive
 ) -> None:
@@ -144,7 +145,9 @@ async def kill(harness: Harness) -> None:
     os.kill(claude, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL]
+)
 async def test_a_question_outlives_the_harness(
     harness: Harness, hive: Hive, number: signal.Signals
 ) -> None:

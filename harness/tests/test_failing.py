@@ -153,6 +153,7 @@ async def test_a_broken_user_file_is_repaired(harness: Harness, hive: Hive) -> N
     assert hive.called("release") == 0
 
 
+@pytest.mark.long
 async def test_the_user_file_of_an_earlier_version_is_taken_over(
     harness: Harness, hive: Hive
 ) -> None:
@@ -270,6 +271,7 @@ async def test_no_turn_begins_before_the_end_of_a_hold(
     assert answer["error"] == "'soon' is not a time in seconds since 1970."
 
 
+@pytest.mark.long
 async def test_a_prompt_that_is_too_long_is_asked_once_more(harness: Harness, hive: Hive) -> None:
     numbers = []
     await harness.start(environment={"DISABLE_AUTO_COMPACT": "1"})
@@ -282,6 +284,7 @@ async def test_a_prompt_that_is_too_long_is_asked_once_more(harness: Harness, hi
     assert "The context is compacted" in harness.events("note")[0]["text"]
 
 
+@pytest.mark.long
 async def test_a_rebuild_repairs_what_claude_code_cannot_start_with(
     harness: Harness, hive: Hive
 ) -> None:
@@ -428,6 +431,7 @@ def harness_prompt(harness: Harness) -> str:
     return str(harness.events("wake")[-1]["prompt"])
 
 
+@pytest.mark.long
 async def test_an_urgent_message_during_a_compaction_reaches_the_second_try(
     harness: Harness, hive: Hive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ async def test_a_list_survives_a_new_session_and_is_told_again(
     assert "cook soup" not in harness.events("wake")[-1]["prompt"], "it is told once"
 
 
+@pytest.mark.long
 async def test_a_list_is_told_again_after_a_compaction(harness: Harness, hive: Hive) -> None:
     await harness.start()
     await say(harness, hive, "plan soup")
@@ -94,6 +95,7 @@ async def test_a_tool_that_an_extra_server_does_not_allow_is_refused(
     assert "No such tool" not in hive.sent[-1]["body"], "it is there, but not allowed"
 
 
+@pytest.mark.long
 async def test_a_malformed_file_stops_no_turn(harness: Harness, hive: Hive) -> None:
     (harness.root / extra_mcp.FILE).write_text("{")
     await harness.start()
@@ -119,6 +121,7 @@ async def test_long_notes_are_condensed_between_turns(harness: Harness, hive: Hi
     assert "condensed from 8000" in " ".join(note["text"] for note in harness.events("note"))
 
 
+@pytest.mark.long
 async def test_notes_that_cannot_be_condensed_are_kept(harness: Harness, hive: Hive) -> None:
     notes = harness.state / "notes.md"
     notes.write_text("x\n")

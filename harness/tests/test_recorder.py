@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from harness.events import recorder
 from harness.tests.conftest import Harness
 from harness.tests.hive import Hive
@@ -35,6 +37,7 @@ async def test_a_turn_is_recorded_with_its_figures(harness: Harness, hive: Hive)
     assert row == (turn["turn"], 3, 3)
 
 
+@pytest.mark.long
 async def test_turns_are_recorded_when_the_hive_takes_them(harness: Harness, hive: Hive) -> None:
     hive.refuse["record_turn"] = "The ledger is away."
     first = await hive.push("hello")

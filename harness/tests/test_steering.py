@@ -99,6 +99,7 @@ async def test_a_cancelled_turn_leaves_no_command(grouped: Harness, hive: Hive) 
 
 
 @pytest.mark.parametrize("by", ["operator", "manager"])
+@pytest.mark.long
 async def test_a_cancelled_message_is_given_back(harness: Harness, hive: Hive, by: str) -> None:
     await harness.start()
     number = await harness.waiting_for("wait for go")
@@ -141,6 +142,7 @@ async def test_there_is_nothing_to_cancel(harness: Harness, hive: Hive) -> None:
     assert answer == {"error": "There is no turn to cancel: bob is idle."}
 
 
+@pytest.mark.long
 async def test_a_turn_whose_requests_are_refused_is_cancelled(harness: Harness, hive: Hive) -> None:
     number = await hive.push("never up")
     await harness.start(retries=5)
@@ -150,6 +152,7 @@ async def test_a_turn_whose_requests_are_refused_is_cancelled(harness: Harness, 
     assert hive.cancelled == [number]
 
 
+@pytest.mark.long
 async def test_what_waits_for_the_next_try_is_cancelled(harness: Harness, hive: Hive) -> None:
     number = await hive.push("bad key")
     await harness.start()
@@ -251,6 +254,7 @@ async def test_the_model_is_chosen_and_kept(
     assert "'-x y' is not a valid name of a model" in answer["error"]
 
 
+@pytest.mark.long
 async def test_the_effort_is_chosen(harness: Harness, hive: Hive, requests: Requests) -> None:
     await harness.start()
     answer = await hive.command("effort", value="low")

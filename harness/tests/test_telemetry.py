@@ -69,6 +69,7 @@ async def test_a_turn_its_answers_and_its_tools_are_spans_of_the_senders_trace(
     assert not any(text in words for text in ("hello", "echo", "Bash says", "alice", "carol"))
 
 
+@pytest.mark.long
 async def test_messages_of_several_traces_are_linked_and_those_of_none_begin_one(
     harness: Harness, hive: Hive
 ) -> None:
@@ -89,6 +90,7 @@ async def test_messages_of_several_traces_are_linked_and_those_of_none_begin_one
     assert "links" not in later
 
 
+@pytest.mark.long
 async def test_an_urgent_message_links_its_span_to_the_running_turn(
     harness: Harness, hive: Hive
 ) -> None:
@@ -115,6 +117,7 @@ async def test_a_turn_that_fails_and_an_answer_that_is_refused_have_errors(
     assert [span.get("error") is None for span in of(hive, "chat")] == [False, True]
 
 
+@pytest.mark.long
 async def test_a_cancelled_turn_ends_the_span_of_its_tool(harness: Harness, hive: Hive) -> None:
     await harness.start(telemetry=True)
     await harness.waiting_for("work")
@@ -127,6 +130,7 @@ async def test_a_cancelled_turn_ends_the_span_of_its_tool(harness: Harness, hive
     assert (command["tool"], bool(command["error"])) == ("Bash", True)
 
 
+@pytest.mark.long
 async def test_the_span_is_told_again_after_the_hive_was_away(harness: Harness, hive: Hive) -> None:
     await harness.start(telemetry=True)
     await harness.waiting_for("wait for go")
@@ -140,6 +144,7 @@ async def test_the_span_is_told_again_after_the_hive_was_away(harness: Harness, 
     (harness.state / "go").touch()
 
 
+@pytest.mark.long
 async def test_spans_that_the_hive_refuses_come_later(harness: Harness, hive: Hive) -> None:
     hive.refuse["record_spans"] = "Telemetry is away."
     await hive.push("hello")
@@ -156,6 +161,7 @@ async def _acknowledged(hive: Hive) -> bool:
     return True
 
 
+@pytest.mark.long
 async def test_the_end_of_the_harness_exports_the_turn_that_it_cuts_off(
     harness: Harness, hive: Hive
 ) -> None:
@@ -166,6 +172,7 @@ async def test_the_end_of_the_harness_exports_the_turn_that_it_cuts_off(
     assert turn["outcome"] == "cancelled"
 
 
+@pytest.mark.long
 async def test_the_end_of_the_harness_exports_what_waits_for_the_next_try(
     harness: Harness, hive: Hive
 ) -> None:

@@ -102,6 +102,7 @@ async def test_what_an_outage_kept_goes_with_the_connection(harness: Harness, hi
     assert [r"redelivered=\"1 times\"" in prompt for (prompt,) in prompts] == [False, True]
 
 
+@pytest.mark.long
 async def test_what_an_outage_kept_is_given_back_at_the_end(harness: Harness, hive: Hive) -> None:
     number = await hive.push("bad key")
     await harness.start()
@@ -111,6 +112,7 @@ async def test_what_an_outage_kept_is_given_back_at_the_end(harness: Harness, hi
     assert [message["id"] for message in hive.queued] == [number]
 
 
+@pytest.mark.long
 async def test_a_request_that_the_model_cannot_take_is_given_back(
     harness: Harness, hive: Hive
 ) -> None:
@@ -245,6 +247,7 @@ async def test_the_harness_waits_for_a_hive_that_is_down(harness: Harness, hive:
     assert hive.sent[-1]["body"] == "hello"
 
 
+@pytest.mark.long
 async def test_a_connection_that_closes_in_the_handshake_is_tried_again(
     harness: Harness, hive: Hive
 ) -> None:
@@ -293,6 +296,7 @@ async def test_a_server_of_its_own_is_there(
     assert [message["body"] for message in hive.sent] == ["Hi, Ada!"]
 
 
+@pytest.mark.long
 async def test_an_agents_variables_reach_its_commands_and_servers_alone(
     harness: Harness, hive: Hive
 ) -> None:
@@ -358,6 +362,7 @@ async def test_no_argument_tells_what_an_agent_is_told(
     assert [line for line in lines.values() if "secret" in line or "You are bob" in line] == []
 
 
+@pytest.mark.long
 async def test_a_resumed_session_has_the_new_prompt(
     harness: Harness, hive: Hive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

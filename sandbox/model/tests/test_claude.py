@@ -118,6 +118,7 @@ async def test_tools_in_parallel(ask: Ask) -> None:
         ("prompt-too-long", "invalid_request", 400, "Prompt is too long"),
     ],
 )
+@pytest.mark.long
 async def test_failures(ask: Ask, name: str, kind: str, status: int, words: str) -> None:
     messages = await ask(f"play {name}")
     failed = result(messages)
@@ -156,6 +157,7 @@ async def test_broken_streams_are_tried_again(ask: Ask, name: str) -> None:
     assert result(messages).result in ("This time it is whole.", "The load is gone.")
 
 
+@pytest.mark.long
 async def test_a_prompt_that_is_too_long_is_compacted(ask: Ask) -> None:
     messages = await ask("one", "two", "play prompt-too-long")
     assert result(messages).result == "Now it fits."
@@ -163,6 +165,7 @@ async def test_a_prompt_that_is_too_long_is_compacted(ask: Ask) -> None:
     assert boundary["compact_metadata"]["trigger"] == "auto"
 
 
+@pytest.mark.long
 async def test_models(ask: Ask) -> None:
     messages = await ask("play which-model", model="claude-haiku-5")
     assert result(messages).result == "I am claude-haiku-5."

@@ -239,7 +239,7 @@ async def _tell(room: Story, story: Callable[[Story], Awaitable[None]]) -> None:
 
 
 @pytest.mark.parametrize("story", STORIES)
-@pytest.mark.parametrize("fails", [Killed, unavailable])
+@pytest.mark.parametrize("fails", [Killed, pytest.param(unavailable, marks=pytest.mark.long)])
 async def test_a_fault_at_any_step_ends_in_agreement(
     story: Callable[[Story], Awaitable[None]], fails: Callable[[], BaseException]
 ) -> None:

@@ -133,6 +133,7 @@ async def test_of_two_browsers_that_decide_the_loser_is_told(
     await browser.sees(".told", "Request 1 for alice is already denied.")
 
 
+@pytest.mark.long
 async def test_the_note_of_a_denial_survives_a_reload_and_enter_sends_it(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -281,6 +282,7 @@ async def test_a_configuration_is_edited_shown_as_a_diff_and_deployed(
     assert saved == ("alice", "agent.toml", 'model = "big"\n#', "Think harder", False)
 
 
+@pytest.mark.long
 async def test_a_draft_survives_a_reload_and_is_compared_with_what_is_deployed_now(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -388,6 +390,7 @@ async def test_a_wrong_body_does_nothing(page: Page, path: str) -> None:
     assert page.hive.lifecycle.orders == []
 
 
+@pytest.mark.long
 async def test_a_guest_reads_and_a_reviewer_approves_and_no_more(
     page: Page, browser: Browser
 ) -> None:

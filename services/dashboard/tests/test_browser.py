@@ -169,6 +169,7 @@ async def test_a_long_call_is_read_before_it_is_allowed(
     await browser.until(lambda _: broker.questions[0].answer == ["Allow once"])
 
 
+@pytest.mark.long
 async def test_a_form_takes_a_choice_and_words_of_the_operator_s_own(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -264,6 +265,7 @@ async def test_a_long_message_is_folded_and_fetched_when_it_is_unfolded(
     await browser.until_count(".flow .folded", 1)
 
 
+@pytest.mark.long
 async def test_a_change_is_read_and_approved_in_the_middle_of_a_turn(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

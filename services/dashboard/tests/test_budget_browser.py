@@ -164,7 +164,7 @@ async def test_the_page_of_an_agent_shows_its_budgets_and_its_hosts(
     assert await browser.violations() == []
 
 
-@pytest.mark.parametrize("where", ["", "/agents/alice"])
+@pytest.mark.parametrize("where", ["", pytest.param("/agents/alice", marks=pytest.mark.long)])
 async def test_on_a_phone_the_page_is_as_wide_as_the_screen(
     page: Page, browser: Browser, log_in: LogIn, where: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -78,6 +79,7 @@ async def test_the_palette_finds_agents_and_acts(
     await browser.sees("#agent-name", "alice")
 
 
+@pytest.mark.long
 async def test_themes_are_kept_and_the_flavour_is_a_look_only(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -139,6 +141,7 @@ async def enter_until(browser: Browser, holds: Callable[[WebDriver], object]) ->
     await browser.until(pressed)
 
 
+@pytest.mark.long
 async def test_what_waits_is_done_with_the_keyboard_alone(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -6,6 +6,8 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from services.dashboard.http.sessions import Sessions
 from services.dashboard.tests.browser import Browser, needs_chromium, open_browser
 from services.dashboard.tests.conftest import TIME_LIMIT, LogIn, Page
@@ -57,6 +59,7 @@ async def test_a_used_link_says_so_and_the_next_one_works_in_the_same_tab(
     await browser.sees("#link", "Live")
 
 
+@pytest.mark.long
 async def test_tabs_share_a_session_and_a_logout_ends_it_in_all_of_them(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -76,6 +79,7 @@ async def test_tabs_share_a_session_and_a_logout_ends_it_in_all_of_them(
     await browser.open_live(page.url)
 
 
+@pytest.mark.long
 async def test_two_browsers_have_sessions_of_their_own(
     page: Page, browser: Browser, log_in: LogIn, tmp_path: Path
 ) -> None:

@@ -147,6 +147,7 @@ async def test_the_operator_logs_an_agent_in_where_it_waits(
 
 
 @needs_chromium
+@pytest.mark.long
 async def test_a_login_that_fails_or_is_cancelled_can_begin_again(
     browser: Browser, alice: FakeAgent
 ) -> None:
@@ -169,6 +170,7 @@ async def test_a_login_that_fails_or_is_cancelled_can_begin_again(
 
 
 @needs_chromium
+@pytest.mark.long
 async def test_a_login_of_another_tab_ends_the_form_of_this_one(
     browser: Browser, alice: FakeAgent
 ) -> None:

@@ -245,6 +245,7 @@ async def test_questions_take_a_choice_or_words_and_count_down(
     assert broker.freely == [1, 2]
 
 
+@pytest.mark.long
 async def test_an_answer_that_is_typed_survives_a_reload_and_enter_sends_it(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -202,6 +202,7 @@ def press_yes(driver: object) -> bool:
     return True
 
 
+@pytest.mark.long
 async def test_agents_are_sorted_filtered_and_grouped_and_the_browser_keeps_how(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -58,6 +58,7 @@ async def approved(browser: Browser, approvals: FakeApprovals, number: int) -> N
     assert approvals.calls == [("approve", number)]
 
 
+@pytest.mark.long
 async def test_the_next_request_takes_the_place_of_the_one_under_the_mouse(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -235,6 +236,7 @@ async def test_many_changes_cost_one_look_a_frame(
     assert 1 <= await browser.do(lambda d: d.execute_async_script(LOOKS)) <= 5
 
 
+@pytest.mark.long
 async def test_a_card_is_about_the_commit_that_it_shows(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -270,6 +272,7 @@ async def test_a_change_is_approved_against_the_base_that_was_shown(
     await browser.sees(".working", "approved")
 
 
+@pytest.mark.long
 async def test_a_window_that_comes_to_the_front_takes_no_press_at_once(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

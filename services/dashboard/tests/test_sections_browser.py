@@ -50,6 +50,7 @@ async def test_the_page_of_costs(page: Page, browser: Browser, log_in: LogIn) ->
     assert await browser.errors() == []
 
 
+@pytest.mark.long
 async def test_without_the_library_the_figures_are_shown(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -65,6 +65,7 @@ async def test_the_state_has_its_age_its_reason_and_its_end(
         await browser.sees("[data-figure=cost]", "$1.75")
 
 
+@pytest.mark.long
 async def test_the_buttons_steer_the_harness(page: Page, browser: Browser, log_in: LogIn) -> None:
     alice = page.hive.agents["alice"]
     await log_in()

@@ -132,6 +132,7 @@ async def test_without_shared_workers_eight_tabs_take_turns(
         assert len(begun) == 8
 
 
+@pytest.mark.long
 async def test_a_login_leads_back_to_the_page_that_asked_for_it(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -537,6 +537,7 @@ WISH = st.tuples(AGENT, st.sampled_from([20_000, 10_000, 3000, 10]), SHARE)
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(WISH, min_size=20, max_size=20), st.randoms(use_true_random=False))
+@pytest.mark.long
 async def test_twenty_at_once_exceed_no_budget_by_more_than_one_response(
     wishes: list[tuple[str, int, float]], order: random.Random
 ) -> None:
