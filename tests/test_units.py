@@ -41,6 +41,22 @@ def test_every_unit_is_found() -> None:
     }
 
 
+def test_no_service_loads_plugins_of_pydantic() -> None:
+    services = [path for path in UNITS if "-m services." in path.read_text()]
+    without = {
+        path.name
+        for path in services
+        if "\nEnvironment=PYDANTIC_DISABLE_PLUGINS=__all__\n" not in path.read_text()
+    }
+    # These import no pydantic.
+    assert without == {
+        "hive-canfilter.service",
+        "hive-clock.service",
+        "hive-filter@.service",
+        "hive-sweep.service",
+    }
+
+
 @needs_analyze
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_its_exposure_is_low(path: Path) -> None:
