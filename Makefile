@@ -44,7 +44,7 @@ test: bootstrap-tests ## run all tests but the long ones, in throw-away systemd 
 	@$(BIN)/pytest -m 'not system and not long' --numprocesses=$(WORKERS) --dist=worksteal
 	@$(call in_sandboxes,tests/system sandbox -m 'system and not long' --numprocesses=$(words $(HOSTS)) --dist=loadfile --no-loadscope-reorder)
 
-test-long: bootstrap-tests ## run the long tests: storms, twenty agents, benches, Debian 13
+test-long: bootstrap-tests ## run the long tests: storms, benches, Debian 13, further cases
 	@$(call in_sandboxes,-m long)
 
 lint: bootstrap ## run ruff and mypy

@@ -47,6 +47,7 @@ def extra(swarm: Hive) -> Iterator[Hive]:
     until_state(swarm, "alice", "idle", "TurnState")
 
 
+@pytest.mark.long
 def test_half_an_emoji_is_a_tool_error_at_once(swarm: Hive) -> None:
     swarm.hivectl("send", "alice", "play half-emoji")
     told = wait_for_inbox(swarm, "The tool says", sender="alice")["body"]
@@ -67,6 +68,7 @@ def test_an_agent_knows_itself_and_keeps_a_list(swarm: Hive) -> None:
     assert [item["text"] for item in kept["items"]] == ["cook soup", "eat soup"]
 
 
+@pytest.mark.long
 def test_servers_of_the_host_reach_each_agent(extra: Hive) -> None:
     extra.hivectl("send", "alice", "play greet eve")
     told = wait_for_inbox(extra, "The greeter says", sender="alice")["body"]

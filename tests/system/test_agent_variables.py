@@ -79,6 +79,7 @@ def processes(hive: Hive) -> dict[str, dict[str, list[str]]]:
     return {name: those[0] for name, those in found.items()}
 
 
+@pytest.mark.long
 def test_variables_reach_the_agents_programs_alone(erin: Hive) -> None:
     for name in ("GREETING", "NODE_OPTIONS", "ANTHROPIC_BASE_URL"):
         erin.hivectl("send", "erin", f"what is ${name}")

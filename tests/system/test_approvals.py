@@ -142,6 +142,7 @@ def test_a_commit_is_deployed_after_a_yes(crew: Hive, measured: Callable[[str], 
     assert told == [commit, "Deploy erna: As asked"]
 
 
+@pytest.mark.long
 def test_two_for_one_agent_and_two_agents_at_once(crew: Hive) -> None:
     first = ask(crew, "erna", propose(crew, "erna", greeting("first")))
     second = ask(crew, "erna", propose(crew, "erna", greeting("second")))
@@ -162,6 +163,7 @@ def test_two_for_one_agent_and_two_agents_at_once(crew: Hive) -> None:
 
 
 @pytest.mark.parametrize("after", [0.0, 0.2, 0.5, 1.0])
+@pytest.mark.long
 def test_an_agent_that_crashes_meanwhile_gets_it_all_the_same(crew: Hive, after: float) -> None:
     number = ask(crew, "fred", propose(crew, "fred", greeting(f"after {after}")))
     approving = crew.popen("hivectl", "approve", str(number), *shown_commit(crew, number))
@@ -189,6 +191,7 @@ def test_whenever_approvals_is_killed_all_agree_in_the_end(crew: Hive, rounds: i
         check(crew, "erna")
 
 
+@pytest.mark.long
 def test_a_purged_agent_leaves_no_repository(crew: Hive) -> None:
     crew.hivectl("spawn", "gone", timeout=120)
     inside(crew, "manager", PYTHON, "-c", CLONED, "gone")

@@ -94,6 +94,7 @@ def finished(process: "subprocess.Popen[str]") -> int:
     return process.returncode
 
 
+@pytest.mark.long
 def test_two_for_one_agent(swarm: Hive) -> None:
     first = proposed(swarm, "alice", "first")
     one = asked(swarm, "alice", first)
@@ -126,6 +127,7 @@ def test_one_that_was_not_made_on_top_of_the_other_is_superseded(swarm: Hive) ->
     at_rest(swarm, "alice", first)
 
 
+@pytest.mark.long
 def test_the_agent_crashes_meanwhile(swarm: Hive) -> None:
     commit = proposed(swarm, "alice", "crashed")
     number = asked(swarm, "alice", commit)
@@ -147,6 +149,7 @@ def test_the_agent_crashes_meanwhile(swarm: Hive) -> None:
         ("approvals", "lifecycle"),
     ],
 )
+@pytest.mark.long
 def test_a_service_is_killed_meanwhile(swarm: Hive, services: tuple[str, ...]) -> None:
     commit = proposed(swarm, "alice", f"killed-{'-'.join(services)}")
     number = asked(swarm, "alice", commit)
@@ -160,6 +163,7 @@ def test_a_service_is_killed_meanwhile(swarm: Hive, services: tuple[str, ...]) -
     at_rest(swarm, "alice", commit)
 
 
+@pytest.mark.long
 def test_the_whole_hive_is_stopped_meanwhile(swarm: Hive) -> None:
     commit = proposed(swarm, "alice", "stopped")
     number = asked(swarm, "alice", commit)

@@ -78,6 +78,7 @@ def test_a_decision_about_the_older_request_reaches_no_newer_one(tidy: Hive) -> 
 
 
 @needs_chromium
+@pytest.mark.long
 async def test_a_click_on_the_request_that_was_read_does_not_deploy_the_next_one(
     tidy: Hive, tmp_path: Path
 ) -> None:

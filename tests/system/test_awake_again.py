@@ -22,6 +22,7 @@ def test_a_reminder_that_is_due_wakes_it(sleepy: Hive) -> None:
     assert "look again" in reminder["body"]
 
 
+@pytest.mark.long
 def test_who_was_stopped_stays_so(sleepy: Hive) -> None:
     until_asleep(sleepy, "bob")
     sleepy.hivectl("stop", "bob")
@@ -51,6 +52,7 @@ def test_after_a_boot_of_the_host_all_are_as_they_were(sleepy: Hive) -> None:
         sleepy.start(*AGENTS)
 
 
+@pytest.mark.long
 def test_the_manager_is_made_when_there_is_none(swarm: Hive) -> None:
     swarm.hivectl("destroy", "manager", "--purge", "--yes", timeout=120)
     try:

@@ -101,6 +101,7 @@ def test_a_configuration_without_packages_is_only_checked(builds: Builds) -> Non
     assert builds.hive.run("stat", "-c", "%i", f"{BUILDS}/{built.commit}").stdout == inode
 
 
+@pytest.mark.long
 def test_a_package_is_unpacked_and_nothing_of_it_installed(builds: Builds, package: str) -> None:
     built = builds.build(f'packages = ["{package}", "coreutils"]\n')
     assert built.ok, built.log
@@ -133,6 +134,7 @@ def test_a_package_is_unpacked_and_nothing_of_it_installed(builds: Builds, packa
         ),
     ],
 )
+@pytest.mark.long
 def test_what_cannot_be_built_says_why_and_leaves_nothing(
     builds: Builds, package: str, text: str, why: str
 ) -> None:

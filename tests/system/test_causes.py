@@ -62,6 +62,8 @@ CAUSES = {
         state="stopped",
     ),
 }
+FIRST = ("watchdog", "poweroff")
+"""The causes that are tried with each change: one that is a failure, and one that is none."""
 
 
 @pytest.fixture
@@ -72,7 +74,13 @@ def bob(swarm: Hive) -> Iterator[Hive]:
     swarm.hivectl("start", "bob", timeout=120)
 
 
-@pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES)
+@pytest.mark.parametrize(
+    "cause",
+    [
+        pytest.param(cause, id=name, marks=[] if name in FIRST else pytest.mark.long)
+        for name, cause in CAUSES.items()
+    ],
+)
 def test_the_manager_is_told_the_cause(bob: Hive, cause: Cause) -> None:
     text = f"[Service]\n{cause.settings}\n"
     bob.run("install", "-D", "-m", "0644", "/dev/stdin", DROP_IN, input=text)

@@ -133,6 +133,7 @@ def test_a_newer_request_takes_the_place_of_the_older_and_can_be_withdrawn(swarm
     assert {f"superseded/{first}", f"withdrawn/{second}"} <= tags(swarm, "bob")
 
 
+@pytest.mark.long
 def test_an_agent_is_taken_back_to_what_it_was(swarm: Hive) -> None:
     first = asked(swarm, "give bob the variable MOOD=good", "I asked for MOOD")
     decide(swarm, "approve", first, timeout=300)
@@ -148,6 +149,7 @@ def test_an_agent_is_taken_back_to_what_it_was(swarm: Hive) -> None:
     assert "MOOD" not in told.get("command_environment", {})
 
 
+@pytest.mark.long
 def test_the_operator_edits_a_configuration_in_an_editor(swarm: Hive) -> None:
     def edit(editor: str, *options: str) -> str:
         environment = ("env", "--unset=VISUAL", f"EDITOR={editor}")
@@ -183,6 +185,7 @@ def test_a_yes_that_waits_for_a_long_turn_can_be_hurried(swarm: Hive) -> None:
     assert wait_for_inbox(swarm, "I slept for 15 seconds")["from"] == "bob"  # once more, whole
 
 
+@pytest.mark.long
 def test_an_agent_comes_with_its_configuration(swarm: Hive) -> None:
     config = 'environment.JOB = "docs"\nprompt = "You write."\n'
     asking = ["request-spawn", "dora", "-m", "The docs need her.", "--config", "-"]

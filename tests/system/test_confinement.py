@@ -180,6 +180,7 @@ def neighbour(swarm: Hive) -> Iterator[str]:
         yield "neighbour"
 
 
+@pytest.mark.long
 def test_the_operator_is_told_before_an_agent_has_all_ports(swarm: Hive, neighbour: str) -> None:
     """Nothing limits the ports of an agent that shares the host's network."""
     take = as_agent(neighbour, "python3", "-c", PORTS)
@@ -267,6 +268,7 @@ def nested(swarm: Hive) -> Iterator[Hive]:
     swarm.run("rm", "-rf", f"{APPLIED}/nest")
 
 
+@pytest.mark.long
 def test_an_agent_that_asks_for_them_has_nested_namespaces(nested: Hive) -> None:
     for command in NAMESPACES[:1] + NAMESPACES[2:]:
         answer = run(nested, "nest", "sh", "-c", command)

@@ -46,6 +46,7 @@ def test_a_killed_harness_comes_back_in_its_container(alice: Hive) -> None:
     assert hivectl(alice, "status", "alice")["state"] == "running"
 
 
+@pytest.mark.long
 def test_a_harness_that_does_not_start_is_no_good_start(alice: Hive) -> None:
     alice.hivectl("stop", "alice")
     unit = "[Service]\nExecStart=\nExecStart=/bin/false\n"

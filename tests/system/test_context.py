@@ -109,6 +109,7 @@ def test_a_large_context_is_compacted_after_the_turn(cleo: Hive) -> None:
     assert 0 < property_of(cleo, "cleo", "ContextTokens") < 20_000
 
 
+@pytest.mark.long
 def test_nothing_of_a_server_is_left_and_a_lost_session_is_told(cleo: Hive) -> None:
     assert "Hello, Ada!" in json.dumps(turn(cleo, "play greet Ada"))
     started = inside(cleo, "cleo", "cat", "/state/pids").stdout.split()[-2:]

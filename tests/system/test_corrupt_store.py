@@ -14,9 +14,16 @@ STORES = {
     "hive-ledger": "/var/lib/hyperhive/ledger",
     "hive-projects": "/var/lib/hyperhive/projects",
 }
+FIRST = "hive-broker"
+"""The service whose store is tried with each change."""
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(
+    params=[
+        service if service == FIRST else pytest.param(service, marks=pytest.mark.long)
+        for service in STORES
+    ]
+)
 def stopped(request: pytest.FixtureRequest, swarm: Hive) -> Iterator[str]:
     """Stop a service and save its state; restore both afterwards."""
     service, directory = request.param, STORES[request.param]

@@ -183,6 +183,7 @@ def test_a_question_is_answered_on_the_page(swarm: Hive, page: Page) -> None:
     assert (answered["state"], answered["answer"]) == ("answered", ["left"])
 
 
+@pytest.mark.long
 def test_opening_the_page_of_a_sleeping_agent_wakes_it(sleepy: Hive, page: Page) -> None:
     events = page.events()
     next(events)

@@ -107,6 +107,7 @@ def test_a_turn_is_not_interrupted(dora: Hive) -> None:
     assert asked["redeliveries"] == 0
 
 
+@pytest.mark.long
 def test_one_that_is_urgent_interrupts_it_and_nothing_is_lost(dora: Hive) -> None:
     third = commit(dora, greeting("three"))
     dora.hivectl("send", "dora", "sleep 7")
@@ -116,6 +117,7 @@ def test_one_that_is_urgent_interrupts_it_and_nothing_is_lost(dora: Hive) -> Non
     assert wait_for_inbox(dora, "I slept for 7 seconds")["from"] == "dora"
 
 
+@pytest.mark.long
 def test_what_a_build_prints_is_told_while_it_runs(dora: Hive) -> None:
     rule = "type='signal',interface='org.hyperhive.Job1',member='Output'"
     told, unit = "/run/told-output", "told-output.service"
@@ -161,10 +163,10 @@ def test_what_does_not_come_up_is_taken_back(dora: Hive) -> None:
 @pytest.mark.parametrize(
     ("point", "unit", "setting"),
     [
-        ("build", BUILD, "ExecStartPre"),
+        pytest.param("build", BUILD, "ExecStartPre", marks=pytest.mark.long),
         ("stop", CONTAINER, "ExecStopPost"),
         ("start", CONTAINER, "ExecStartPre"),
-        ("started", CONTAINER, "ExecStartPost"),
+        pytest.param("started", CONTAINER, "ExecStartPost", marks=pytest.mark.long),
     ],
 )
 def test_it_goes_on_when_lifecycle_is_killed(

@@ -239,6 +239,7 @@ def test_killing_both_again_and_again_counts_nothing_twice_and_loses_nothing(ali
     ("prompt", "outcome"),
     [("slow", "done"), pytest.param("stalled", "broken", marks=pytest.mark.long)],
 )
+@pytest.mark.long
 def test_a_stop_lets_streams_end_for_a_while_and_counts_them(
     alice: Hive, prompt: str, outcome: str
 ) -> None:

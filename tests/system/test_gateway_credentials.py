@@ -111,6 +111,7 @@ def test_a_change_is_in_effect_at_the_next_request(clean: Hive, sent: Sent) -> N
     assert sent() == ("none", {})
 
 
+@pytest.mark.long
 def test_a_damaged_credential_stops_the_gateway_until_it_is_repaired(
     clean: Hive, server: Upstream
 ) -> None:

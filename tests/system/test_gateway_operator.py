@@ -146,6 +146,7 @@ def token(swarm: Hive) -> Iterator[str]:
     swarm.run("systemctl", "restart", "hive-dashboard")
 
 
+@pytest.mark.long
 def test_prometheus_reads_the_metrics_with_its_token(swarm: Hive, token: str) -> None:
     url = f"http://127.0.0.1:{swarm.ports.dashboard}/metrics"
     head = ("curl", "-s", "--max-time", "20")
@@ -168,6 +169,7 @@ def test_prometheus_reads_the_metrics_with_its_token(swarm: Hive, token: str) ->
 SERVER = "python3 -m http.server --bind 127.0.0.1 3000 --directory /etc/hyperhive"
 
 
+@pytest.mark.long
 def test_a_port_of_a_container_is_forwarded(swarm: Hive) -> None:
     with configured(swarm, "dev", "ports = [3000]\n", {}):
         inside(swarm, "dev", "systemd-run", "--unit=server", "--quiet", *SERVER.split())

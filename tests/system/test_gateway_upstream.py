@@ -50,7 +50,7 @@ def test_claude_goes_on_without_the_fast_mode_which_is_not_in_the_price(
     [
         pytest.param("hang", "failed", marks=pytest.mark.long),
         pytest.param("close", "failed", marks=pytest.mark.long),
-        ("garbage", "failed"),
+        pytest.param("garbage", "failed", marks=pytest.mark.long),
         pytest.param("head", "failed", marks=pytest.mark.long),
         pytest.param("redirect", "failed", marks=pytest.mark.long),
         pytest.param("page", "broken", marks=pytest.mark.long),

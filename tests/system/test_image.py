@@ -38,6 +38,7 @@ def works(hive: Hive) -> None:
     assert hive.hivectl(*asked, timeout=150).stdout.strip() == "42"
 
 
+@pytest.mark.long
 def test_an_agent_lives_on_a_tree(swarm: Hive, set_image: SetImage) -> None:
     mark = f"{LIKE_THE_HOST}/etc/alternatives/made-by-the-operator"
     shared = "alternatives ca-certificates pam.d ssl"
@@ -58,6 +59,7 @@ def test_an_agent_lives_on_a_tree(swarm: Hive, set_image: SetImage) -> None:
     works(swarm)
 
 
+@pytest.mark.long
 def test_a_tree_that_does_not_fit_is_refused_with_the_reason(
     swarm: Hive, set_image: SetImage
 ) -> None:

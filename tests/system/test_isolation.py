@@ -138,6 +138,7 @@ def test_what_a_link_in_alices_state_points_to_is_left_alone(swarm: Hive) -> Non
     assert (owner, swarm.run("cat", "/etc/of-the-host").stdout) == ("0", "safe\n")
 
 
+@pytest.mark.long
 def test_what_systemd_starts_again_is_not_led_out_by_links(swarm: Hive) -> None:
     """nspawn, as root of the host, gets a container's root ready before it is locked in."""
     swarm.run("mkdir", "-p", "/prey")
@@ -195,6 +196,7 @@ def test_alices_console_is_no_emergency_of_the_host(swarm: Hive) -> None:
     assert int(written) < 8000
 
 
+@pytest.mark.long
 def test_a_deep_tree_of_alices_is_purged(swarm: Hive) -> None:
     swarm.hivectl("spawn", "deep", timeout=120)
     dig = "import os\nos.chdir('/state')\nfor _ in range(5000): os.mkdir('d'); os.chdir('d')"

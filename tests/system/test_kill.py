@@ -34,6 +34,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(
     )
 
 
+@pytest.mark.long
 def test_a_broker_that_is_killed_again_and_again_is_back_each_time(swarm: Hive) -> None:
     # A start limit would keep it down until somebody looks.
     for _ in range(8):

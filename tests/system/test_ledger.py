@@ -101,6 +101,7 @@ def test_the_timer_deletes_old_turns(old: Hive) -> None:
     assert ours(old, "of today")
 
 
+@pytest.mark.long
 def test_a_stopped_ledger_keeps_the_rest_of_the_hive_going(old: Hive) -> None:
     old.run("systemctl", "stop", "hive-ledger")
     answer = call(old, "alice", "record_turn", HARNESS, **turn(error="lost"))

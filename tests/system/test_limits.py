@@ -119,6 +119,7 @@ def test_a_login_that_has_expired_is_waited_for(lena: Hive) -> None:
     until_told(lena, "manager", "logged-in", "lena has credentials again")
 
 
+@pytest.mark.long
 def test_an_agent_without_a_login_waits_for_one(lena: Hive) -> None:
     # A Claude Code that still runs may write the file once more.
     inside(lena, "lena", "systemctl", "stop", "hive-harness")

@@ -73,6 +73,7 @@ def post(page: Page, path: str, **body: Any) -> tuple[int, dict[str, Any]]:
     return answer.status, json.load(answer)
 
 
+@pytest.mark.long
 def test_a_wrong_code_a_cancelled_login_and_two_tabs(
     swarm: Hive, stand_in: StandIn, page: Page
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_wrong_code_a_cancelled_login_and_two_tabs(
     assert inside(swarm, "bob", "ls", CREDENTIALS, check=False).returncode != 0
 
 
+@pytest.mark.long
 def test_a_login_ends_with_its_harness(swarm: Hive, stand_in: StandIn, page: Page) -> None:
     stand_in(ADDRESS)
     _, begun = post(page, "")

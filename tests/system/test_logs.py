@@ -13,6 +13,7 @@ def logs(hive: Hive, *options: str) -> str:
     return hive.run("hivectl", "logs", "bob", *options).stdout
 
 
+@pytest.mark.long
 def test_each_part_is_shown_alone_and_all_of_them_together(swarm: Hive) -> None:
     swarm.run("hivectl", "restart", "bob", timeout=120)
     jobs = logs(swarm, "--unit", "jobs", "--since", "1h")

@@ -49,6 +49,7 @@ def test_agents_that_thank_each_other_are_held_until_the_operator_decides(swarm:
     assert "42" in swarm.hivectl("ask", "bob", "What is six times seven?", "--wait", "60").stdout
 
 
+@pytest.mark.long
 def test_a_held_agent_gets_the_urgent_message_of_the_operator_alone(swarm: Hive) -> None:
     swarm.hivectl("hold", "bob", "for a test")
     try:

@@ -99,6 +99,7 @@ def test_the_hosts_loopback_is_not_reached(listeners: Hive) -> None:
     assert "localhost" in network["deny"]
 
 
+@pytest.mark.long
 def test_an_agent_is_narrowed_to_a_list_or_opened_while_it_runs(
     listeners: Hive, configure: Configure
 ) -> None:
@@ -200,6 +201,7 @@ def test_a_service_at_all_addresses_hears_no_broadcast(swarm: Hive, place: str) 
     until_denied(swarm, "alice", NEW, denied=False)
 
 
+@pytest.mark.long
 def test_a_name_server_is_reached_on_its_port_only(swarm: Hive, configure: Configure) -> None:
     before = swarm.run("cat", "/etc/resolv.conf").stdout
     swarm.run("sh", "-c", f"echo nameserver {OTHER} > /etc/resolv.conf")
@@ -277,6 +279,7 @@ def test_a_host_that_cannot_filter_says_so(listeners: Hive, unfiltered: Configur
     assert hivectl(listeners, "status", "alice")["state"] == "stopped"
 
 
+@pytest.mark.long
 def test_it_starts_again_where_the_host_can(listeners: Hive) -> None:
     listeners.hivectl("start", "alice", timeout=120)
     assert reached(listeners, "alice", HOST) == []

@@ -43,7 +43,8 @@ def number() -> Iterator[str]:
 @pytest.mark.skipif(BACKEND == "nixos", reason="this is the run that it starts")
 def test_the_suites_hold_with_nixos(number: str) -> None:
     files = [REPO / f"tests/system/test_{name}.py" for name in SUITES]
-    command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "system"]
+    chosen = ["-m", "system or long"]
+    command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen]
     environment = {**os.environ, "HIVE_TEST_BACKEND": "nixos", "PYTEST_XDIST_WORKER": number}
     done = subprocess.run(
         [*command, *files],

@@ -119,6 +119,7 @@ def test_the_operator_is_told_of_what_waits(swarm: Hive, hook: Hook) -> None:
     assert str(hook.server_port) not in journal
 
 
+@pytest.mark.long
 def test_a_container_that_is_given_up(swarm: Hive, hook: Hook) -> None:
     remind(swarm, "is it on now?")
     hook.until("notice", "is it on now?")
@@ -128,6 +129,7 @@ def test_a_container_that_is_given_up(swarm: Hive, hook: Hook) -> None:
     swarm.hivectl("start", "manager", timeout=120)
 
 
+@pytest.mark.long
 def test_a_deploy_that_fails(swarm: Hive, hook: Hook) -> None:
     remind(swarm, "is it on this time?")
     hook.until("notice", "is it on this time?")
@@ -181,6 +183,7 @@ def pushing(swarm: Hive) -> Iterator[Page]:
     swarm.run("systemctl", "restart", "hive-dashboard")
 
 
+@pytest.mark.long
 def test_a_browser_is_told_of_what_is_new_without_a_webhook(swarm: Hive, pushing: Page) -> None:
     keys = {"p256dh": P256DH, "auth": "A" * 22}
     body = {"endpoint": "https://push.invalid/s3cret", "events": ["notice"], **keys}

@@ -48,6 +48,7 @@ def check(hive: Hive) -> None:
     assert hive.run("stat", "-c", "%u", ROOT).stdout == "0\n"
 
 
+@pytest.mark.long
 def test_a_start_moves_the_files(bob: Hive) -> None:
     bob.hivectl("stop", "bob", timeout=120)
     make_old_root(bob)
@@ -55,6 +56,7 @@ def test_a_start_moves_the_files(bob: Hive) -> None:
     check(bob)
 
 
+@pytest.mark.long
 def test_a_crash_after_the_update_moves_the_files(bob: Hive) -> None:
     # The container runs, and its root is renamed: mounts do not mind.
     bob.run("mv", ROOT, "/var/lib/machines/running")

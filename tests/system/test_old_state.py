@@ -87,6 +87,7 @@ def kept(hive: Hive, room: str) -> str:
     return hive.run("stat", "-c", "%U %a %Y", f"{STATE}/{room}/{room}.sqlite.v1").stdout
 
 
+@pytest.mark.long
 def test_stores_of_the_first_version(old: Hive) -> None:
     start(old)
     old.hivectl("start", "alice", timeout=120)

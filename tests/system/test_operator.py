@@ -56,6 +56,7 @@ def test_an_agent_asks_and_the_operator_answers(swarm: Hive) -> None:
     assert again.returncode == Exit.CONFLICT
 
 
+@pytest.mark.long
 def test_an_answer_in_the_place_of_an_agent_ends_the_wait(swarm: Hive, silent: str) -> None:
     text = f"How many {uuid.uuid4()}?"
     asking = swarm.popen("hivectl", "ask", silent, text, "--wait", "60")

@@ -214,6 +214,7 @@ def test_a_name_is_not_looked_up_in_the_container(swarm: Hive) -> None:
     assert "gaierror" in done.stderr
 
 
+@pytest.mark.long
 def test_ports_are_offered_to_the_operator_alone(swarm: Hive) -> None:
     with configured(swarm, "porter", f"ports = [{PORT}]\n", {}):
         socket = f"{WEB}/porter/port-{PORT}.sock"
@@ -263,6 +264,7 @@ def test_the_key_is_nowhere_in_the_container(with_key: Hive) -> None:
     assert found["places"] == []
 
 
+@pytest.mark.long
 def test_agents_without_credentials_notice_those_of_the_gateway(swarm: Hive) -> None:
     """No agent is restarted for it."""
     folder = "/etc/hyperhive/credentials/gateway/agents"
@@ -508,6 +510,7 @@ def test_go_downloads_a_module(forge: Forge) -> None:
     assert done.stdout == "demo@v1.0.0\n"
 
 
+@pytest.mark.long
 def test_a_refused_name_is_allowed_without_a_restart(forge: Forge) -> None:
     hive, curl = forge.hive, ("curl", "-sS", "--fail", "--cacert", CA, "--max-time", "20", "-k")
     url = f"https://{OTHER}:{forge.port}/hello"

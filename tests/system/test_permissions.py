@@ -79,6 +79,7 @@ def test_a_call_waits_through_restarts_and_runs_once_allowed(pia: Hive) -> None:
     assert len(asked(pia, "--all")) == 1, "the same call is asked once"
 
 
+@pytest.mark.long
 def test_an_answer_to_a_stopped_agent_holds_when_it_runs_again(pia: Hive) -> None:
     number = waiting(pia, "echo late")
     pia.hivectl("stop", "pia", timeout=120)

@@ -46,6 +46,7 @@ def test_a_port_is_free_on_the_host_and_stays_with_the_name(carol: Hive) -> None
     assert port(carol, "carol") == next_one
 
 
+@pytest.mark.long
 def test_an_imported_collision_is_shown_and_moves_nobody(carol: Hive) -> None:
     wanted = port(carol, "bob")
     carol.hivectl("spawn", "carol", timeout=120)

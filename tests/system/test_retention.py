@@ -124,6 +124,7 @@ def test_nothing_is_deleted_while_the_clock_is_in_doubt(ahead: Hive) -> None:
     assert "old and done, but not yet" not in ours(ahead)
 
 
+@pytest.mark.long
 def test_the_timer_goes_with_the_hive(hive: Hive) -> None:
     hive.run("systemctl", "stop", "hive.target")
     state = hive.run("systemctl", "is-active", "hive-vacuum.timer", check=False).stdout
@@ -132,6 +133,7 @@ def test_the_timer_goes_with_the_hive(hive: Hive) -> None:
     assert hive.run("systemctl", "is-active", "hive-vacuum.timer").stdout == "active\n"
 
 
+@pytest.mark.long
 def test_a_backup_comes_back_but_not_onto_a_running_broker(stopped: Hive) -> None:
     copy = "/root/saved.sqlite"
     send(stopped, "before the backup")

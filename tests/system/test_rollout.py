@@ -35,6 +35,7 @@ def stale(hive: Hive) -> list[str]:
     return [name for name in AGENTS if hivectl(hive, "status", name)["stale"]]
 
 
+@pytest.mark.long
 def test_all_are_updated_one_after_the_other(upgraded: Hive) -> None:
     assert stale(upgraded) == list(AGENTS)
     before = {name: leader(upgraded, name) for name in AGENTS}

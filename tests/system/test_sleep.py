@@ -37,10 +37,12 @@ def test_what_is_said_to_it_wakes_it(
         until_asleep(sleepy, "bob")
 
 
+@pytest.mark.long
 def test_what_is_said_while_it_falls_asleep_wakes_it(sleepy: Hive) -> None:
     assert probe(sleepy, "wake_time", "bob", "stopping", "Send")["ms"] < 20_000
 
 
+@pytest.mark.long
 def test_what_came_while_lifecycle_was_down_wakes_it(sleepy: Hive) -> None:
     until_asleep(sleepy, "bob")
     sleepy.run("systemctl", "stop", "hive-lifecycle.service")

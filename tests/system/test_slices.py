@@ -55,6 +55,7 @@ def test_an_agent_cannot_make_itself_the_last_to_end(swarm: Hive) -> None:
     assert inside(swarm, "alice", *tried, check=False).returncode != 0
 
 
+@pytest.mark.long
 def test_what_a_turn_leaves_running_ends_with_it(swarm: Hive) -> None:
     def left() -> set[str]:
         lines = inside(swarm, "alice", "pgrep", "-a", "sleep", check=False).stdout.splitlines()

@@ -64,6 +64,7 @@ def kill_lifecycle(hive: Hive) -> None:
     until_active(hive, "hive-lifecycle.service", invocation)
 
 
+@pytest.mark.long
 def test_a_restart_of_lifecycle_changes_no_turn_state(bob: Hive) -> None:
     bob.until_settled(hivectl(bob, "send", "bob", "say hello")["id"])
     until_state(bob, "bob", "idle", "TurnState")
@@ -152,6 +153,7 @@ def test_a_limit_that_an_agent_reports_is_told_to_the_operator(bob: Hive) -> Non
     bob.until_message("operator", "provider-limit", "bob has reached a usage limit")
 
 
+@pytest.mark.long
 def test_a_limit_holds_the_others_with_the_same_credentials(bob: Hive) -> None:
     until_state(bob, "alice", "idle", "TurnState")
     limit = int(time.time()) + 3600
@@ -184,6 +186,7 @@ def test_a_turn_is_cancelled_from_the_command_line(bob: Hive) -> None:
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.long
 def test_a_model_is_kept_over_a_restart(bob: Hive) -> None:
     bob.hivectl("model", "bob", "claude-other-1")
     try:

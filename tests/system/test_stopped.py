@@ -86,6 +86,7 @@ def test_a_service_that_ended_is_there_for_the_next_call(
     assert swarm.run("systemctl", "show", "-P", "InvocationID", unit).stdout != before
 
 
+@pytest.mark.long
 def test_a_stopped_hive_stays_stopped_and_hivectl_says_so(stopped: Hive) -> None:
     start_by_name(stopped, *NOBODY)
     start_by_name(stopped)  # root: a call is no order to start

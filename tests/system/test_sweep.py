@@ -110,10 +110,10 @@ def read(hive: Hive, path: str) -> dict[str, object]:
     ("trap", "words"),
     [
         ("ln -s /etc/shadow {}", "a link"),
-        ("mkfifo {}", "a pipe"),
-        ("mkdir {}", "a directory"),
+        pytest.param("mkfifo {}", "a pipe", marks=pytest.mark.long),
+        pytest.param("mkdir {}", "a directory", marks=pytest.mark.long),
         ("head -c 100000 /dev/urandom > {}", "not a database"),
-        ("ln -s /state/victim {}-wal; touch {}", "a link"),
+        pytest.param("ln -s /state/victim {}-wal; touch {}", "a link", marks=pytest.mark.long),
     ],
 )
 def test_a_trap_is_left_alone_and_said(alice: Hive, trap: str, words: str) -> None:

@@ -157,6 +157,7 @@ def test_a_collector_that_is_away_stops_nobody(swarm: Hive, collected: Collector
     assert told.count("takes spans. Until now, 0 were dropped") == 1
 
 
+@pytest.mark.long
 def test_only_agents_call_it(swarm: Hive, collected: Collector) -> None:
     path = names.TELEMETRY_PATH
     record = ("busctl", "call", names.TELEMETRY, path, names.TELEMETRY, "RecordSpans", "aa{sv}")

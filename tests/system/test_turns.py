@@ -79,6 +79,7 @@ def test_an_urgent_message_interrupts_the_turn(bob: Hive) -> None:
     assert group(bob, "turn") == []
 
 
+@pytest.mark.long
 def test_commands_reach_the_harness_and_survive_a_rebuild(bob: Hive) -> None:
     work(bob, 0.21)
     answered(bob, 0.21)

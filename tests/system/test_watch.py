@@ -33,6 +33,7 @@ def test_chat_shows_the_turn_until_the_answer_is_there(swarm: Hive) -> None:
     assert today["cost_today"] >= recorded["cost"] > 0
 
 
+@pytest.mark.long
 def test_watch_goes_on_when_the_harness_is_back(swarm: Hive) -> None:
     with following(swarm, "alice") as watching:
         swarm.hivectl("send", "alice", "what are six times seven, first?")
@@ -44,6 +45,7 @@ def test_watch_goes_on_when_the_harness_is_back(swarm: Hive) -> None:
 
 
 @pytest.mark.parametrize("trap", ["link", "fifo", "nothing"])
+@pytest.mark.long
 def test_a_trap_in_the_place_of_the_socket_is_not_touched(swarm: Hive, trap: str) -> None:
     """The container owns the directory."""
     make = {

@@ -78,6 +78,7 @@ def test_it_lies_on_a_disk_and_not_in_the_memory_of_the_host(swarm: Hive) -> Non
     assert done.returncode != 0
 
 
+@pytest.mark.long
 def test_a_rebuild_makes_it_for_an_agent_that_lacks_it(alice: Hive) -> None:
     alice.run("rm", "-r", f"{WEB}/alice")
     alice.hivectl("rebuild", "alice", timeout=120)
