@@ -4,11 +4,19 @@
 from typing import TYPE_CHECKING
 
 from wire import fake_agent, names
+from wire.errors import Conflict
 from wire.interface import method
 from wire.principal import OPERATOR
 from wire.records import decode
-from wire.records.lifecycle import CancelOptions, Network, ResourceChanges, Resources, Usage
-from wire.types import Dict, ObjectPath, Str, StrList, UInt32
+from wire.records.lifecycle import (
+    CancelOptions,
+    LoginPage,
+    Network,
+    ResourceChanges,
+    Resources,
+    Usage,
+)
+from wire.types import Dict, ObjectPath, Str, StrList, UInt32, UInt64
 
 if TYPE_CHECKING:
     from hivectl.tests.fake_hive import FakeLifecycle
@@ -46,6 +54,7 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
         self.steered: list[tuple[object, ...]] = []
         self.sentence = "It was writing a poem."
         self.refusal: Exception | None = None
+        self.login_page = "https://claude.com/cai/oauth/authorize?a=b"
 
     def _steer(self, *call: object) -> str:
         if self.refusal:
@@ -73,6 +82,21 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
     @method(allow=OPERATOR)
     async def SetEffort(self, effort: Str) -> Str:
         return self._steer("effort", effort)
+
+    @method(allow=OPERATOR)
+    async def BeginLogin(self) -> LoginPage:
+        self._steer("login")
+        return LoginPage(4, self.login_page)
+
+    @method(allow=OPERATOR)
+    async def EnterLoginCode(self, login: UInt64, code: Str) -> Str:
+        if code == "bad":
+            raise Conflict("The login failed: \x1b[2J no such code, see http://evil.example/x")
+        return self._steer("login-code", f"{login} {code}")
+
+    @method(allow=OPERATOR)
+    async def CancelLogin(self, login: UInt64) -> Str:
+        return self._steer("login-cancel", str(login))
 
     @method(allow=OPERATOR)
     async def Start(self) -> ObjectPath:

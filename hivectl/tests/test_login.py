@@ -1,82 +1,94 @@
-"""The login: the output of a container stays harmless, and its end is reported."""
+"""The login: the words of a container stay harmless, and its end is reported."""
 
 import asyncio
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
-from hivectl.exit_codes import CommandError, Exit
-from hivectl.host.login import Login, has_code, login, python, read_code
+from hivectl.exit_codes import Exit
+from hivectl.host.codes import has_code, read_code
 from hivectl.tests.conftest import Hivectl
+from hivectl.tests.fake_agent import FakeAgent
 from hivectl.tests.fake_hive import FakeHive
+from wire.errors import Conflict, Unavailable
+from wire.records.lifecycle import AgentState
 from wire.text.tests.login_addresses import REFUSED
 
-SCRIPT = r"""
-import sys
-print("Opening browser\x1b[2J\nIf it did not open, visit: https://claude.com/cai/oauth/authorize?a=b")
-print("Paste code here if prompted > ", end="", flush=True)
-code = sys.stdin.readline().strip()
-print("Login successful." if code == "good" else "Couldn't log in:\x1b[31m no such code")
-sys.exit(code != "good")
-"""
+PAGE = "https://claude.com/cai/oauth/authorize?a=b"
 
 
-def stand_in(script: str = SCRIPT) -> list[str]:
-    return [sys.executable, "-c", script]
+@pytest.fixture
+def alice(hive: FakeHive) -> FakeAgent:
+    return hive.lifecycle.agents["alice"]
 
 
-async def test_the_address_is_shown_and_the_code_handed_over() -> None:
-    async with login("h-alice", lambda _machine, _unit: stand_in()) as session:
-        assert str(await session.page()) == "https://claude.com/cai/oauth/authorize?a=b"
-        await session.enter("good")
+async def test_the_page_is_shown_and_the_code_handed_over(
+    alice: FakeAgent, hivectl: Hivectl
+) -> None:
+    alice.sentence = "alice is logged in."
+    ran = await hivectl("login", "alice", stdin=b"good\n")
+    assert (ran.code, ran.out) == (Exit.OK, "alice is logged in.\n")
+    assert ran.err.splitlines()[-1] == PAGE
+    assert alice.steered == [("login",), ("login-code", "4 good")]
 
 
-async def test_a_wrong_code_is_told_without_what_a_terminal_would_obey() -> None:
-    async with login("h-alice", lambda _machine, _unit: stand_in()) as session:
-        await session.page()
-        with pytest.raises(
-            CommandError, match=r"The login failed: Couldn't log in:<U\+001B>\[31m no"
-        ):
-            await session.enter("bad")
+async def test_a_wrong_code_is_told_without_what_a_terminal_would_obey(
+    alice: FakeAgent, hivectl: Hivectl
+) -> None:
+    ran = await hivectl("login", "alice", stdin=b"bad\n")
+    assert ran.code == Exit.CONFLICT
+    assert ran.err.endswith("The login failed: <U+001B>[2J no such code, see [address]\n")
+    assert alice.steered[-1] == ("login-cancel", "4")
 
 
-@pytest.mark.parametrize(
-    "script", ["print('no page')", "import sys; sys.exit(3)", "print('x'*10**6)"]
-)
-async def test_one_that_names_no_page_is_told(script: str) -> None:
-    async with login("h-alice", lambda _machine, _unit: stand_in(script)) as session:
-        with pytest.raises(CommandError, match="The login printed no address"):
-            await session.page()
+async def test_a_login_without_a_code_is_ended(alice: FakeAgent, hivectl: Hivectl) -> None:
+    ran = await hivectl("login", "alice", stdin=b"\n")
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert ran.err.endswith("No code was entered; nothing was changed.\n")
+    assert alice.steered == [("login",), ("login-cancel", "4")]
 
 
-async def test_one_that_never_ends_is_ended() -> None:
-    async with login(
-        "h-alice", lambda _machine, _unit: stand_in("import time; time.sleep(1000)")
-    ) as session:
-        assert isinstance(session, Login)
-    assert session.process.returncode is not None
+async def test_without_a_terminal_or_a_code_none_is_begun(
+    alice: FakeAgent, hivectl: Hivectl
+) -> None:
+    assert (await hivectl("login", "alice")).code == Exit.USAGE
+    assert alice.steered == []
 
 
-async def test_the_unit_in_the_container_is_ended_too(tmp_path: Path) -> None:
-    units: list[str] = []
-    # The end of the process that starts the login does not end the login itself.
-    script = f"import time; open({str(tmp_path / 'began')!r}, 'w'); time.sleep(1000)"
+@pytest.mark.parametrize("address", REFUSED)
+async def test_any_other_address_is_refused_and_not_shown(
+    alice: FakeAgent, hivectl: Hivectl, address: str
+) -> None:
+    alice.login_page = address
+    ran = await hivectl("login", "alice", stdin=b"good\n")
+    assert (ran.code, ran.out) == (Exit.CONFLICT, "")
+    assert "not a login page of Anthropic" in ran.err
+    assert "://" not in ran.err
+    assert "\x1b" not in ran.err
+    assert alice.steered == [("login",), ("login-cancel", "4")]
 
-    def run(machine: str, unit: str) -> list[str]:
-        units.append(unit)
-        return stand_in(script)
 
-    def end(machine: str, unit: str) -> list[str]:
-        units.append(unit)
-        return ["touch", str(tmp_path / unit)]
+async def test_a_login_that_does_not_begin_says_why(alice: FakeAgent, hivectl: Hivectl) -> None:
+    alice.refusal = Conflict("Log in at http://evil.example/x or http:/\\evil.example")
+    ran = await hivectl("login", "alice", stdin=b"good\n")
+    assert ran.code == Exit.CONFLICT
+    assert ran.err.endswith("Log in at [address] or [address]\n")
+    alice.refusal = Unavailable("The harness of alice does not answer.")
+    ran = await hivectl("login", "alice", stdin=b"good\n")
+    assert (ran.code, ran.err) == (
+        Exit.UNAVAILABLE,
+        "hivectl: The harness of alice does not answer.\n",
+    )
 
-    with pytest.raises(RuntimeError):
-        async with login("h-alice", run, end):
-            raise RuntimeError
-    assert units[0] == units[1]
-    assert (tmp_path / units[0]).exists()
+
+async def test_an_agent_that_does_not_run_cannot_log_in(alice: FakeAgent, hivectl: Hivectl) -> None:
+    assert (await hivectl("login", "carol")).code == Exit.NOT_FOUND
+    alice.show(state=AgentState.STOPPED)
+    ran = await hivectl("login", "alice", stdin=b"good\n")
+    assert ran.code == Exit.CONFLICT
+    assert "Run `hivectl start alice` first" in ran.err
+    assert alice.steered == []
 
 
 async def test_a_code_is_read_from_a_pipe_and_the_wait_can_be_cancelled() -> None:
@@ -110,39 +122,3 @@ async def test_a_code_is_read_from_a_file(tmp_path: Path) -> None:
         assert not has_code(stream)
         assert await read_code(stream) == ""
     assert not has_code(None)
-
-
-async def test_a_missing_program_is_told() -> None:
-    with pytest.raises(CommandError) as refused:
-        async with login("h-alice", lambda _machine, _unit: ["/nowhere/systemd-run"]):
-            pass
-    assert refused.value.code == Exit.UNAVAILABLE
-
-
-@pytest.mark.parametrize("address", REFUSED)
-async def test_any_other_address_is_refused_and_not_shown(address: str) -> None:
-    script = f"import sys; sys.stdout.reconfigure(encoding='utf-8'); print({address!r}, flush=True)"
-    async with login("h-alice", lambda _machine, _unit: stand_in(script)) as session:
-        with pytest.raises(CommandError, match="not a login page of Anthropic") as refused:
-            await session.page()
-    assert refused.value.code == Exit.FAILED
-    assert "://" not in str(refused.value)
-    assert "\x1b" not in str(refused.value)
-
-
-async def test_what_a_login_says_makes_no_link() -> None:
-    script = "print('Log in at http://evil.example/x or http:/\\evil.example')"
-    async with login("h-alice", lambda _machine, _unit: stand_in(script)) as session:
-        with pytest.raises(CommandError, match=r"Log in at \[address\] or \[address\]$"):
-            await session.page()
-
-
-async def test_an_agent_that_is_not_there_cannot_log_in(hive: FakeHive, hivectl: Hivectl) -> None:
-    assert (await hivectl("login", "carol")).code == Exit.NOT_FOUND
-
-
-def test_the_python_of_containers_is_that_of_the_store_on_nixos() -> None:
-    store = Path("/nix/store/0c4-hyperhive-prefix-0.1.0")
-    assert python(store) == store / "bin/python"
-    # A virtual environment that is mounted at the usual place knows another one.
-    assert python(Path("/home/ann/hive/.venv")) == Path("/usr/lib/hyperhive/bin/python")

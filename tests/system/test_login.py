@@ -124,6 +124,20 @@ def test_a_container_cannot_send_the_operator_to_its_own_page(
     assert inside(swarm, "bob", *PROCESSES, check=False).stdout == ""
 
 
+def test_an_operator_who_is_not_root_logs_an_agent_in_on_the_command_line(
+    swarm: Hive, stand_in: StandIn
+) -> None:
+    stand_in(ADDRESS)
+    member = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=hive", "--")
+    done = swarm.run(*member, "hivectl", "login", "bob", input="wrong\n", check=False)
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr.endswith("The login failed: Login failed: no such code: [code]\n")
+    done = swarm.run(*member, "hivectl", "login", "bob", input=f"{CODE}\n")
+    assert done.stdout == "bob is logged in.\n"
+    assert done.stderr.splitlines()[-1] == ADDRESS
+    inside(swarm, "bob", "ls", CREDENTIALS)
+
+
 @needs_chromium
 async def test_the_operator_logs_an_agent_in_on_its_page(
     swarm: Hive, stand_in: StandIn, tmp_path: Path
