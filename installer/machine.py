@@ -98,6 +98,8 @@ TESTS: Final = (
     Need("mmdebstrap", _program("mmdebstrap"), "mmdebstrap", "mmdebstrap"),
     Need("bubblewrap", _program("bwrap"), "bubblewrap", "bubblewrap"),
     Need("mandoc", _program("mandoc"), "mandoc", "mandoc"),
+    Need("zsh", _program("zsh"), "zsh", "zsh"),
+    Need("fish", _program("fish"), "fish", "fish"),
     Need("strace", _program("strace"), "strace", "strace"),
     Need("ip", _program("ip"), "iproute2", "iproute"),
 )

@@ -17,7 +17,10 @@ pytestmark = [
 ]
 REPO = Path(__file__).parents[1]
 RELEASE = "trixie"
-LEFT_OUT = ("chromium-headless-shell", "chromium-driver", "nodejs", "npm", "nix-bin", "mmdebstrap")
+LEFT_OUT = (
+    *("chromium-headless-shell", "chromium-driver", "nodejs", "npm", "nix-bin", "mmdebstrap"),
+    *("zsh", "fish"),
+)
 """Large packages that do not depend on the release; tests that need them are skipped."""
 FROM_THE_MACHINE = ("/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
 """Files by which the tree fetches packages from where the machine does."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
-from hivectl.output.formats import place
+from hivectl.output.formats import local_time, place
 from hivectl.output.text import elide, one_line
 
 if TYPE_CHECKING:
@@ -108,11 +108,46 @@ async def _refused(hive: "Hive", name: str) -> Offered:
     return [(place(e.host, e.port), e.reason or e.agent) for e in found]
 
 
+async def _kept(hive: "Hive", _name: str) -> Offered:
+    found = await hive.lifecycle.list_tombstones()
+    return [(t.name, f"destroyed {local_time(t.destroyed)}") for t in found]
+
+
+async def _jobs(hive: "Hive", _name: str) -> Offered:
+    jobs = (await hive.lifecycle.managed_objects()).jobs.values()
+    return [(str(job.id), f"{job.verb} of {job.agent}, {job.state}") for job in jobs]
+
+
+async def _sent(hive: "Hive", _name: str) -> Offered:
+    from wire.names import OPERATOR
+    from wire.records.broker import MessageFilter, MessageState
+
+    wanted = MessageFilter(sender=OPERATOR, state=MessageState.QUEUED)
+    found = await hive.broker.list_messages(wanted, MAX_OFFERED)
+    return [(str(m.id), f"to {m.recipient}: {m.body}") for m in reversed(found)]
+
+
+async def _sessions(hive: "Hive", _name: str) -> Offered:
+    return [(str(s.id), f"{s.role} {s.browser}") for s in await hive.dashboard.list_sessions()]
+
+
+async def _turns(hive: "Hive", name: str) -> Offered:
+    from wire.records.ledger import TurnFilter
+
+    found = await hive.ledger.list_turns(TurnFilter(agent=name), MAX_OFFERED)
+    return [(str(t.turn), f"{local_time(t.started)} {t.outcome}") for t in found]
+
+
 async def _projects(hive: "Hive", _name: str) -> Offered:
     return [(one.name, one.state) for one in await hive.projects_client.list_projects()]
 
 
 complete_agents = _completer(_agents)
+complete_jobs = _completer(_jobs)
+complete_kept = _completer(_kept)
+complete_sent = _completer(_sent)
+complete_sessions = _completer(_sessions)
+complete_turns = _completer(_turns)
 complete_projects = _completer(_projects)
 complete_refused = _completer(_refused)
 complete_requests = _completer(_requests)
@@ -121,3 +156,16 @@ complete_deployed = _completer(_deployed)
 complete_questions = _completer(_questions)
 complete_reminders = _completer(_reminders)
 complete_dead_letters = _completer(_dead_letters)
+
+
+def complete_limits(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer the resources that have limits, but nothing for their values."""
+    from wire.records.lifecycle import ResourceChanges
+
+    typed = context.params.get("changes") or ()
+    if typed and typed[-1] in ResourceChanges._fields:  # bash splits `memory_max=` at the sign
+        return []
+    offered = [f"{resource}=" for resource in ResourceChanges._fields]
+    return [CompletionItem(one) for one in offered if one.startswith(incomplete)]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.arguments.completers import complete_agents
+from hivectl.arguments.completers import complete_agents, complete_kept
 from hivectl.jobs import PATTERNS, follow, follow_each, job_options
 from hivectl.output.terminal import Output, confirm
 from hivectl.session import hive_command
@@ -21,7 +21,7 @@ _agents = click.argument(
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_kept)
 @job_options
 @hive_command
 async def spawn(hive: "Hive", output: Output, name: str, no_wait: bool, timeout: float) -> None:

@@ -5,6 +5,12 @@ from click.shell_completion import get_completion_class
 
 from hivectl.exit_codes import CommandError, Exit
 
+NO_SPACE = (
+    "            COMPREPLY+=($value)\n",
+    "            COMPREPLY+=($value)\n            [[ $value == *= ]] && compopt -o nospace\n",
+)
+"""A line of click's script for bash, and its replacement: a value follows `memory_max=` at once."""
+
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -20,7 +26,8 @@ def completion(context: click.Context, shell: str) -> None:
     if chosen is None:
         raise CommandError(Exit.FAILED, f"There is no completion for {shell}.")
     root = context.find_root().command
-    click.echo(chosen(root, {}, "hivectl", "_HIVECTL_COMPLETE").source())
+    source = chosen(root, {}, "hivectl", "_HIVECTL_COMPLETE").source()
+    click.echo(source.replace(*NO_SPACE) if shell == "bash" else source)
 
 
 COMMANDS = [completion]

@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.arguments.completers import complete_agents
+from hivectl.arguments.completers import (
+    complete_agents,
+    complete_jobs,
+    complete_kept,
+    complete_limits,
+)
 from hivectl.arguments.hints import hint
 from hivectl.arguments.types import record_id
 from hivectl.exit_codes import CommandError, Exit
@@ -129,7 +134,7 @@ resume = _everybody_or(
 
 @click.command()
 @_agent
-@click.argument("changes", nargs=-1, metavar="[RESOURCE=VALUE]...")
+@click.argument("changes", nargs=-1, metavar="[RESOURCE=VALUE]...", shell_complete=complete_limits)
 @hive_command
 async def limits(hive: "Hive", output: Output, name: str, changes: Sequence[str]) -> None:
     """Show or change the resource limits of an agent.
@@ -212,7 +217,7 @@ async def tombstones(hive: "Hive", output: Output) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_kept)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @job_options
 @hive_command
@@ -240,7 +245,7 @@ async def purge(
 
 
 @click.command("cancel-job")
-@click.argument("number", metavar="ID", type=record_id)
+@click.argument("number", metavar="ID", type=record_id, shell_complete=complete_jobs)
 @hive_command
 async def cancel_job(hive: "Hive", output: Output, number: int) -> None:
     """Cancel a job and undo what it did.

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hivectl.arguments.completers import complete_sessions
 from hivectl.arguments.types import record_id
 from hivectl.command_table import Group
 from hivectl.output import json_forms
@@ -82,7 +83,14 @@ async def _list_sessions(hive: "Hive", output: Output) -> None:
 
 
 @sessions.command("revoke")
-@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=record_id)
+@click.argument(
+    "ids",
+    metavar="ID...",
+    nargs=-1,
+    required=True,
+    type=record_id,
+    shell_complete=complete_sessions,
+)
 @hive_command
 async def revoke(hive: "Hive", output: Output, ids: tuple[int, ...]) -> None:
     """End sessions: their browsers are logged out at once."""

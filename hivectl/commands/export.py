@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from hivectl.arguments.completers import complete_agents
+from hivectl.arguments.completers import complete_agents, complete_turns
 from hivectl.arguments.types import number
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output.terminal import Output
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command("export-turn")
 @click.argument("name", shell_complete=complete_agents)
-@click.argument("turn", type=number(least=1))
+@click.argument("turn", type=number(least=1), shell_complete=complete_turns)
 @click.option("--jsonl", "form", flag_value="jsonl", help="Write lines of JSON.  [default]")
 @click.option(
     "--html",

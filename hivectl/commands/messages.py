@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.arguments.completers import complete_agents
+from hivectl.arguments.completers import complete_agents, complete_sent
 from hivectl.arguments.types import number, record_id, seconds
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
@@ -142,7 +142,14 @@ async def _why_unread(hive: "Hive", to: str) -> str:
 
 
 @click.command()
-@click.argument("numbers", metavar="ID...", nargs=-1, required=True, type=record_id)
+@click.argument(
+    "numbers",
+    metavar="ID...",
+    nargs=-1,
+    required=True,
+    type=record_id,
+    shell_complete=complete_sent,
+)
 @hive_command
 async def unsend(hive: "Hive", output: Output, numbers: Sequence[int]) -> None:
     """Take back messages that nobody has read yet.

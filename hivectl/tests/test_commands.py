@@ -3,7 +3,6 @@
 import asyncio
 import re
 import time
-from typing import Any
 
 import pytest
 
@@ -519,25 +518,3 @@ def test_history_takes_every_state_of_a_message() -> None:
 
 def test_every_error_of_the_hive_has_an_exit_code() -> None:
     assert {name.rpartition(".")[2] for name in TABLE} == set(BY_ERROR)
-
-
-async def test_completion_knows_the_agents(hive: FakeHive, hivectl: Hivectl) -> None:
-    asked: dict[str, Any] = {"_HIVECTL_COMPLETE": "bash_complete", "COMP_CWORD": "2"}
-    ran = await hivectl(COMP_WORDS="hivectl start b", **asked)
-    assert ran.out == "plain,bob-2\n"
-    ran = await hivectl(COMP_WORDS="hivectl approve ", **asked)
-    assert ran.out == "plain,7\n"
-
-
-async def test_completion_is_silent_without_a_hive(hivectl: Hivectl) -> None:
-    ran = await hivectl(
-        _HIVECTL_COMPLETE="bash_complete", COMP_WORDS="hivectl start ", COMP_CWORD="2"
-    )
-    assert (ran.out.strip(), ran.err) == ("", "")
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-async def test_completion_scripts_are_printed(hivectl: Hivectl, shell: str) -> None:
-    ran = await hivectl("completion", shell)
-    assert ran.code == Exit.OK
-    assert f"_HIVECTL_COMPLETE={shell}_complete" in ran.out
