@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.syntax import statements
+
 REPO = Path(__file__).parents[1]
 DOCS = REPO / "docs"
 DECISIONS = DOCS / "decisions"
@@ -220,7 +222,8 @@ def test_pre_commit_checks_what_make_lint_checks() -> None:
 
 def docstrings(module: Path) -> Iterator[tuple[int, str]]:
     """The docstrings of a module, also those of constants and fields, with their lines."""
-    for node in ast.walk(ast.parse(module.read_text())):
+    tree = ast.parse(module.read_text())
+    for node in (tree, *statements(tree)):
         body = getattr(node, "body", None)
         for statement in body if isinstance(body, list) else ():
             value = statement.value if isinstance(statement, ast.Expr) else None

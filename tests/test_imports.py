@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from tests.syntax import statements
+
 REPO = Path(__file__).parents[1]
 TOP = (
     *("wire", "services", "harness", "hivectl"),
@@ -48,7 +50,7 @@ def imports(module: Path) -> tuple[str, ...]:
 
 def _imports(module: Path) -> Iterator[str]:
     package = module.parent.parts
-    for node in ast.walk(ast.parse((REPO / module).read_text())):
+    for node in statements(ast.parse((REPO / module).read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -80,6 +80,7 @@ async def test_a_denial_with_a_reason_reaches_the_model(harness: Harness, hive: 
     assert harness.rows("hyperhive-turn-stats.sqlite", "SELECT denied FROM turns") == [(1,)]
 
 
+@pytest.mark.long
 async def test_an_agent_that_does_not_ask_is_denied_and_that_is_counted(
     harness: Harness, hive: Hive
 ) -> None:
@@ -112,6 +113,7 @@ async def test_a_session_s_permission_ends_with_the_session(harness: Harness, hi
     await said(hive, 4)
 
 
+@pytest.mark.long
 async def test_a_cancelled_turn_takes_its_question_back(harness: Harness, hive: Hive) -> None:
     await harness.start(**ASKS)
     number = await hive.push("run echo so")
@@ -247,6 +249,7 @@ async def test_claude_codes_own_questions_go_to_the_operator(harness: Harness, h
     assert '"Which sizes?"="S, L"' in answer
 
 
+@pytest.mark.long
 async def test_a_form_of_an_mcp_server_is_filled_in_by_the_operator(
     harness: Harness, hive: Hive
 ) -> None:

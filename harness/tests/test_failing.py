@@ -52,6 +52,7 @@ async def test_a_turn_that_is_cut_off_is_not_begun_anew(
         pytest.param("refuse this", 300.0, "API Error: 400", marks=pytest.mark.long),
     ],
 )
+@pytest.mark.long
 async def test_after_the_last_attempt_the_agent_is_idle(
     harness: Harness, hive: Hive, body: str, limit: float, reason: str
 ) -> None:
@@ -227,6 +228,7 @@ async def test_a_limit_with_an_end_is_waited_for(
     await hive.until(lambda: hive.reports[-1]["provider_limit_until"] == 0)
 
 
+@pytest.mark.long
 async def test_an_agent_that_does_not_go_on_by_itself_gives_its_messages_back(
     harness: Harness, hive: Hive
 ) -> None:
@@ -402,6 +404,7 @@ async def test_a_deployment_is_a_turn_of_its_own(harness: Harness, hive: Hive) -
     assert "Your container" not in harness_prompt(harness)
 
 
+@pytest.mark.long
 async def test_a_large_context_is_compacted_after_the_turn(harness: Harness, hive: Hive) -> None:
     await harness.start(compact_over_tokens=10)
     number = await hive.push("hello")

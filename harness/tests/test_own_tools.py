@@ -51,6 +51,7 @@ async def test_a_list_is_told_again_after_a_compaction(harness: Harness, hive: H
     assert "- [doing] cook soup" in harness.events("wake")[-1]["prompt"]
 
 
+@pytest.mark.long
 async def test_an_agent_learns_about_itself(harness: Harness, hive: Hive) -> None:
     await harness.start(operator_name="Ada", operator_pronouns="she/her")
     await say(harness, hive, "hello")
@@ -84,6 +85,7 @@ async def test_extra_servers_come_from_a_file(harness: Harness, hive: Hive) -> N
     assert "'odd' is left out: command must be a string" in notes
 
 
+@pytest.mark.long
 async def test_a_tool_that_an_extra_server_does_not_allow_is_refused(
     harness: Harness, hive: Hive
 ) -> None:

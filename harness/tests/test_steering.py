@@ -84,6 +84,7 @@ async def test_fifty_cancellations_are_quick(
     assert hive.acknowledged == []
 
 
+@pytest.mark.long
 async def test_a_cancelled_turn_leaves_no_command(grouped: Harness, hive: Hive) -> None:
     await grouped.start()
     number = await hive.push("spawn and work")
@@ -199,6 +200,7 @@ async def test_a_turn_takes_few_urgent_messages_of_agents(harness: Harness, hive
     assert hive.called("release") == 0
 
 
+@pytest.mark.long
 async def test_an_urgent_message_interrupts(harness: Harness, hive: Hive) -> None:
     await harness.start()
     number = await harness.waiting_for("work")

@@ -186,6 +186,7 @@ async def test_the_end_of_the_harness_exports_what_waits_for_the_next_try(
     assert len(of(hive, "invoke_agent")) == 1
 
 
+@pytest.mark.long
 async def test_without_telemetry_no_trace_is_made(harness: Harness, hive: Hive) -> None:
     await hive.push("tell alice hello", "carol", traceparent=traceparent())
     await harness.start()

@@ -157,6 +157,7 @@ async def test_without_credentials_no_turn_is_run(harness: Harness, hive: Hive) 
 
 
 @pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.long
 async def test_credentials_of_the_gateway_end_the_wait(
     harness: Harness, hive: Hive, linked: bool
 ) -> None:
@@ -233,6 +234,7 @@ async def test_a_lost_connection_in_a_turn_costs_nothing(harness: Harness, hive:
     assert rows == [("done",)]
 
 
+@pytest.mark.long
 async def test_the_harness_waits_for_a_hive_that_is_down(harness: Harness, hive: Hive) -> None:
     await hive.stop()
     await harness.start()
@@ -280,6 +282,7 @@ async def test_a_tool_that_is_not_allowed_is_refused(harness: Harness, hive: Hiv
 
 
 @pytest.mark.parametrize("kind", ["command", pytest.param("url", marks=pytest.mark.long)])
+@pytest.mark.long
 async def test_a_server_of_its_own_is_there(
     harness: Harness, hive: Hive, serve_greeter: Callable[[], Awaitable[str]], kind: str
 ) -> None:
@@ -383,6 +386,7 @@ async def test_a_resumed_session_has_the_new_prompt(
     assert found == [["You write poems"], ["You write prose"]]
 
 
+@pytest.mark.long
 async def test_the_manager_may_write_what_it_proposes(
     harness: Harness, hive: Hive, tmp_path: Path
 ) -> None:

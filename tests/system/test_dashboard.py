@@ -216,7 +216,9 @@ def test_a_turn_is_shown_as_it_happens_and_kept(swarm: Hive, page: Page) -> None
         if item["tail"] == "event":
             seen.append(item)
             if item["type"] == "turn-end":
-                break
+                if "to do: seen on the page" in json.dumps(seen):
+                    break
+                seen.clear()  # a turn about something else
     kinds = [item["type"] for item in seen]
     assert {"wake", "tool-use", "tool-result", "text"} <= set(kinds)
     use = next(item for item in seen if item["type"] == "tool-use")

@@ -89,6 +89,7 @@ def systems(messages: list[Message], subtype: str) -> list[dict[str, Any]]:
     return [message.data for message in found if message.subtype == subtype]
 
 
+@pytest.mark.long
 async def test_tools_in_parallel(ask: Ask) -> None:
     messages = await ask("play tools-in-parallel")
     results = [
@@ -151,6 +152,7 @@ async def test_an_account_is_told_when_its_limit_ends(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("name", ["cut-stream", "garbage-stream", "overloaded-in-the-stream"])
+@pytest.mark.long
 async def test_broken_streams_are_tried_again(ask: Ask, name: str) -> None:
     messages = await ask(f"play {name}", retries=3)
     assert not result(messages).is_error

@@ -217,6 +217,8 @@ STORIES = [
     _adopted, _spawn, _failed_spawn, _deploy, _failed_deploy, _hurried, _denied, _withdrawn,
     _replaced, _overtaken, _reverted, _purged, _taken_up, _several,
 ]  # fmt: skip
+FURTHER = (_adopted, _failed_spawn, _hurried, _denied, _withdrawn, _reverted, _taken_up)
+"""The stories that are told with the long tests."""
 
 
 @asynccontextmanager
@@ -238,7 +240,10 @@ async def _tell(room: Story, story: Callable[[Story], Awaitable[None]]) -> None:
     await room.check()
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize(
+    "story",
+    [pytest.param(one, marks=pytest.mark.long) if one in FURTHER else one for one in STORIES],
+)
 @pytest.mark.parametrize("fails", [Killed, pytest.param(unavailable, marks=pytest.mark.long)])
 async def test_a_fault_at_any_step_ends_in_agreement(
     story: Callable[[Story], Awaitable[None]], fails: Callable[[], BaseException]

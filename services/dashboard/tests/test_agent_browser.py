@@ -1,5 +1,6 @@
 """The page of one agent in a real browser."""
 
+import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -108,6 +109,7 @@ async def test_opening_the_page_wakes_a_sleeping_agent_once(
     assert (bob.calls, alice.calls) == (["start"], [])
 
 
+@pytest.mark.long
 async def test_an_agent_that_is_falling_asleep_is_woken_when_it_sleeps(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -125,6 +127,7 @@ async def test_an_agent_that_is_falling_asleep_is_woken_when_it_sleeps(
     await browser.until(lambda _: bob.calls == ["start"])
 
 
+@pytest.mark.long
 async def test_hostile_text_is_text_on_the_agents_page(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -189,6 +192,7 @@ async def test_another_site_cannot_wake_an_agent(
     await browser.until(lambda _: bob.calls == ["start"])
 
 
+@pytest.mark.long
 async def test_tabs_are_reached_with_the_keyboard(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -112,6 +112,7 @@ async def test_what_is_built_has_a_live_log_and_what_is_decided_its_diff_and_a_w
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_of_two_browsers_that_decide_the_loser_is_told(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -153,6 +154,7 @@ async def test_the_note_of_a_denial_survives_a_reload_and_enter_sends_it(
     assert approvals.log[0].note == "Not now:\nlater."
 
 
+@pytest.mark.long
 async def test_an_agent_is_created_with_a_configuration(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -328,6 +330,7 @@ async def test_a_draft_survives_a_reload_and_is_compared_with_what_is_deployed_n
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_the_text_of_one_file_is_not_edited_as_another(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -344,6 +347,7 @@ async def test_the_text_of_one_file_is_not_edited_as_another(
     assert await browser.value("document.getElementById('text').value") == "Wait.\n"
 
 
+@pytest.mark.long
 async def test_of_two_who_edit_a_configuration_the_second_is_told_and_keeps_the_text(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

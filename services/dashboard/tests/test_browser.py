@@ -139,6 +139,7 @@ async def test_a_tool_call_is_decided_with_its_arguments_in_view(
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_the_rule_of_always_allow_is_shown_without_a_deny(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -189,6 +190,7 @@ async def test_a_form_takes_a_choice_and_words_of_the_operator_s_own(
     await browser.until(lambda _: broker.questions[1].answer == ["blue", "a dark one"])
 
 
+@pytest.mark.long
 async def test_dead_letters_are_requeued_and_dropped(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -211,6 +213,7 @@ async def test_dead_letters_are_requeued_and_dropped(
     await browser.sees(".scroller .empty", "No dead letters")
 
 
+@pytest.mark.long
 async def test_jobs_and_states_are_shown_in_words(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -297,6 +300,7 @@ async def test_a_change_is_read_and_approved_in_the_middle_of_a_turn(
     await browser.sees(".settled pre", "E: no jq")
 
 
+@pytest.mark.long
 async def test_hostile_text_is_text(page: Page, browser: Browser, log_in: LogIn) -> None:
     hostile = '<img src=x onerror="window.harm = 1"><script>window.harm = 2</script> \u202egnp.exe'
     page.hive.broker.arrive("alice", "operator", hostile)
@@ -321,6 +325,7 @@ async def test_hostile_text_is_text(page: Page, browser: Browser, log_in: LogIn)
     assert await browser.errors() == []
 
 
+@pytest.mark.long
 async def test_hidden_and_misleading_text_is_marked(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -20,6 +20,7 @@ TOKENS = Budget(
 HIVE = Budget(BudgetKind.HIVE, "hive", BudgetPeriod.TOTAL, limit=10_000_000, spent=2_000_000)
 
 
+@pytest.mark.long
 async def test_budgets_are_bars_that_grow(page: Page, browser: Browser, log_in: LogIn) -> None:
     ledger = page.hive.ledger
     for budget in (ALICE, HIVE, HIVE._replace(period=BudgetPeriod.DAY)):
@@ -110,6 +111,7 @@ async def test_one_agent_does_not_fill_the_list(
     await browser.sees("#refused", "5.example")
 
 
+@pytest.mark.long
 async def test_an_answer_that_fails_says_why(page: Page, browser: Browser, log_in: LogIn) -> None:
     page.hive.ledger.refuse("alice", "refused.example")
     await log_in()
@@ -119,6 +121,7 @@ async def test_an_answer_that_fails_says_why(page: Page, browser: Browser, log_i
     await browser.until_count("#refused li", 0)
 
 
+@pytest.mark.long
 async def test_the_page_of_an_agent_shows_its_budgets_and_its_hosts(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -30,6 +30,7 @@ async def chord(browser: Browser, key: str) -> None:
     )
 
 
+@pytest.mark.long
 async def test_shortcuts_lead_to_the_box_to_sections_and_to_their_list(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -53,6 +54,7 @@ async def test_shortcuts_lead_to_the_box_to_sections_and_to_their_list(
     )
 
 
+@pytest.mark.long
 async def test_the_palette_finds_agents_and_acts(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -197,6 +197,7 @@ class Relay:
             self._server.close()
 
 
+@pytest.mark.long
 async def test_a_silent_connection_is_replaced_when_the_page_resumes(
     page: Page, browser: Browser
 ) -> None:

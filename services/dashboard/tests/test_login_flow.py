@@ -120,6 +120,7 @@ async def test_the_operator_logs_an_agent_in_on_its_page(
 
 
 @needs_chromium
+@pytest.mark.long
 async def test_the_operator_logs_an_agent_in_where_it_waits(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -84,6 +84,7 @@ async def test_markdown_is_rendered_and_runs_nothing(
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_hostile_markdown_takes_no_longer_than_it_is_long(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -211,6 +212,7 @@ async def test_the_message_box_remembers_warns_and_asks(
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_questions_take_a_choice_or_words_and_count_down(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -150,6 +150,7 @@ async def test_its_cookies_lock_nobody_out(
     await log_in()
 
 
+@pytest.mark.long
 async def test_it_cannot_begin_a_session_that_its_page_may_use(
     page: Page, browser: Browser, other_port: OtherPort
 ) -> None:

@@ -273,6 +273,7 @@ async def test_a_notice_is_one_says_how_things_stand_ends_and_stays_dismissed(
     await browser.until_count("#notices li", 0)
 
 
+@pytest.mark.long
 async def test_a_crash_loop_is_what_lifecycle_has_seen_and_ends_with_time(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

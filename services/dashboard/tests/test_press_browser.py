@@ -102,6 +102,7 @@ async def test_a_control_acts_after_a_moment_and_not_before(
     await approved(browser, asked, 1)
 
 
+@pytest.mark.long
 async def test_a_key_does_not_reach_what_has_just_come(
     browser: Browser, asked: FakeApprovals
 ) -> None:
@@ -175,6 +176,7 @@ ALSO = ("an agent before another", "a dead letter before another", "a notice abo
     "name",
     [pytest.param(name, marks=pytest.mark.long) if name in ALSO else name for name in SHIFTS],
 )
+@pytest.mark.long
 async def test_a_control_that_has_just_moved_does_not_act(
     page: Page, browser: Browser, log_in: LogIn, name: str
 ) -> None:
@@ -225,6 +227,7 @@ card.getBoundingClientRect = () => {
 """
 
 
+@pytest.mark.long
 async def test_many_changes_cost_one_look_a_frame(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -295,6 +298,7 @@ async def test_a_window_that_comes_to_the_front_takes_no_press_at_once(
     await browser.until(lambda _: approvals.calls == [("approve", 1)])
 
 
+@pytest.mark.long
 async def test_an_agent_cannot_keep_controls_from_acting(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -1,5 +1,7 @@
 """A preview in a real browser: opened from the page of the agent, on an origin of its own."""
 
+import pytest
+
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
 from services.dashboard.tests.test_preview import Program, serving
@@ -95,6 +97,7 @@ async def test_a_preview_opens_in_a_tab_and_sees_nothing_of_the_dashboard(
     assert page.hive.broker.log == []
 
 
+@pytest.mark.long
 async def test_the_ports_of_an_agent_fit_a_phone(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

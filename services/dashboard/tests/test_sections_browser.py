@@ -70,6 +70,7 @@ async def test_without_the_library_the_figures_are_shown(
         await browser.do(lambda d: d.execute("executeCdpCommand", none))
 
 
+@pytest.mark.long
 async def test_the_page_of_connections(page: Page, browser: Browser, log_in: LogIn) -> None:
     fill(page.hive, page.buses["lifecycle"])
     await log_in()

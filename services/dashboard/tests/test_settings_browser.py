@@ -45,6 +45,7 @@ async def test_sessions_are_shown_and_ended(page: Page, browser: Browser, log_in
     await browser.sees("#passkeys .unavailable", "no passkeys for an address such as 127.0.0.1")
 
 
+@pytest.mark.long
 async def test_a_guest_sees_no_controls(page: Page, browser: Browser) -> None:
     await browser.open(await page.link(Role.GUEST))
     await browser.click("#with-link button")

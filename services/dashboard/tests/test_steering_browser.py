@@ -10,6 +10,7 @@ from wire.records.lifecycle import AgentState, TurnState
 pytestmark = needs_chromium
 
 
+@pytest.mark.long
 async def test_the_state_has_its_age_its_reason_and_its_end(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -97,6 +98,7 @@ async def test_the_buttons_steer_the_harness(page: Page, browser: Browser, log_i
 
 
 @pytest.mark.parametrize("state", [TurnState.RATE_LIMITED, TurnState.ERROR])
+@pytest.mark.long
 async def test_a_turn_is_cancelled_between_its_tries(
     page: Page, browser: Browser, log_in: LogIn, state: TurnState
 ) -> None:

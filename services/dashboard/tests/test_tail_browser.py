@@ -86,6 +86,7 @@ async def test_the_tail_shows_what_the_agent_does(
     assert await browser.errors() == []
 
 
+@pytest.mark.long
 async def test_a_text_is_shown_once_though_several_events_have_it(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -124,6 +125,7 @@ async def test_results_of_calls_at_the_same_time_name_their_calls(
         assert await browser.value("document.querySelector('#event-6 p.unseen') !== null")
 
 
+@pytest.mark.long
 async def test_the_agents_own_list_follows_its_tool(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -245,6 +247,7 @@ async def test_a_hundred_thousand_events_keep_the_tab_bounded(
         assert await browser.errors() == []
 
 
+@pytest.mark.long
 async def test_new_events_do_not_move_a_reader_who_has_scrolled_back(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -269,6 +272,7 @@ async def test_new_events_do_not_move_a_reader_who_has_scrolled_back(
         await browser.until_hidden("#live .newer")
 
 
+@pytest.mark.long
 async def test_a_harness_that_is_away_is_said_and_its_return_leaves_no_gap(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -301,6 +305,7 @@ async def test_a_harness_that_is_away_is_said_and_its_return_leaves_no_gap(
         assert await browser.value(COUNT) == 2
 
 
+@pytest.mark.long
 async def test_on_a_phone_nothing_is_wider_than_the_screen(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

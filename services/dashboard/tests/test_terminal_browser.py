@@ -83,6 +83,7 @@ async def test_an_operator_works_in_a_shell(page: Page, browser: Browser, log_in
     assert await browser.value("window.violations") == []
 
 
+@pytest.mark.long
 async def test_a_hostile_shell_only_draws(page: Page, browser: Browser, log_in: LogIn) -> None:
     await log_in()
     shell = FakeShell()

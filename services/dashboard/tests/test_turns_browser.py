@@ -4,6 +4,8 @@ import json
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
 from services.dashboard.tests.fake_harness import a_busy_turn, a_turn
@@ -12,6 +14,7 @@ from wire.records.ledger import Cost
 pytestmark = needs_chromium
 
 
+@pytest.mark.long
 async def test_turns_and_charts_follow_the_end_of_a_turn(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

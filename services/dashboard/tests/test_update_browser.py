@@ -81,6 +81,7 @@ async def test_tabs_of_an_older_dashboard_are_loaded_again_unless_something_is_t
         await browser.until_count("#notices li", 0)
 
 
+@pytest.mark.long
 async def test_a_page_whose_files_stay_old_is_not_loaded_again_and_again(
     page: Page,
     browser: Browser,

@@ -141,6 +141,7 @@ async def test_the_key_of_claude_is_a_placeholder(
 @pytest.mark.parametrize(
     "act", [saying(b""), saying(b"garbage\r\n\r\n"), saying(http(b"<html>", kind="text/html"))]
 )
+@pytest.mark.long
 async def test_claude_shows_a_broken_upstream(
     connect: Connect, bus_address: str, tmp_path: Path, act: object
 ) -> None:
@@ -156,6 +157,7 @@ async def test_claude_shows_a_broken_upstream(
             await ledger.until_true(lambda: len(ledger.settled) == len(ledger.reserved) > 1)
 
 
+@pytest.mark.long
 async def test_claude_goes_on_after_a_stream_that_broke_off(
     connect: Connect, bus_address: str, tmp_path: Path
 ) -> None:
