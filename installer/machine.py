@@ -93,6 +93,7 @@ TESTS: Final = (
     *NPM,
     Need("Nix", _program("nix-instantiate"), "nix-bin", "nix"),
     Need("Chromium without windows", _browser, "chromium-headless-shell", "chromium"),
+    Need("the whole Chromium", _program("chromium"), "chromium", "chromium"),
     Need("its driver", _program("chromedriver"), "chromium-driver", "chromedriver"),
     Need("Node.js", _program("node"), "nodejs", "nodejs"),
     Need("mmdebstrap", _program("mmdebstrap"), "mmdebstrap", "mmdebstrap"),
@@ -109,7 +110,7 @@ BENCH: Final = (
 )
 """The brokers with which `bench.messages` compares ours."""
 
-_NO_PACKAGES_ON_UBUNTU: Final = {"chromium-headless-shell", "chromium-driver"}
+_NO_PACKAGES_ON_UBUNTU: Final = {"chromium-headless-shell", "chromium", "chromium-driver"}
 """Packages that Ubuntu lacks, or that only fetch a snap, which a throw-away host cannot run."""
 
 

@@ -18,8 +18,8 @@ pytestmark = [
 REPO = Path(__file__).parents[1]
 RELEASE = "trixie"
 LEFT_OUT = (
-    *("chromium-headless-shell", "chromium-driver", "nodejs", "npm", "nix-bin", "mmdebstrap"),
-    *("zsh", "fish"),
+    *("chromium-headless-shell", "chromium", "chromium-driver", "nodejs", "npm", "nix-bin"),
+    *("mmdebstrap", "zsh", "fish"),
 )
 """Large packages that do not depend on the release; tests that need them are skipped."""
 FROM_THE_MACHINE = ("/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")

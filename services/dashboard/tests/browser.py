@@ -26,12 +26,18 @@ from selenium.webdriver.support.ui import WebDriverWait
 TIME_LIMIT = 60.0
 
 # The first one is the same browser without windows, for whose drawing nobody waits here.
-CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+WHOLE = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium-headless-shell") or WHOLE
 DRIVER = shutil.which("chromedriver")
 
 needs_chromium = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
 )
+
+needs_windows = pytest.mark.skipif(
+    not (WHOLE and DRIVER), reason="chromium and chromedriver are not installed"
+)
+"""For notifications, and for tabs that are behind others, which only the whole browser has."""
 
 ARGUMENTS = (
     "--headless",
@@ -247,11 +253,11 @@ def chromedriver() -> Iterator[str]:
 
 
 @contextmanager
-def running_chromium(profile: Path) -> Iterator[WebDriver]:
+def running_chromium(profile: Path, chromium: str = CHROMIUM or "chromium") -> Iterator[WebDriver]:
     """Run a chromium with the profile directory `profile`."""
     # chromedriver waits for a first page, and the browser without windows opens none by itself.
     program = profile.with_name(f"{profile.name}.sh")
-    program.write_text(f'#!/bin/sh\nexec {CHROMIUM} "$@" about:blank\n')
+    program.write_text(f'#!/bin/sh\nexec {chromium} "$@" about:blank\n')
     program.chmod(0o755)
     options = webdriver.ChromeOptions()
     options.binary_location = str(program)

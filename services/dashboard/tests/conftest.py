@@ -22,7 +22,7 @@ from services.dashboard.http.proxy import Proxy
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.state.tables import Row
 from services.dashboard.tests.browser import TIME_LIMIT as TIME_LIMIT
-from services.dashboard.tests.browser import Browser, new_tab, running_chromium
+from services.dashboard.tests.browser import WHOLE, Browser, new_tab, running_chromium
 from services.dashboard.tests.fake_harness import FakeHarness, serving
 from services.dashboard.tests.fakes.hive import FakeHive
 from wire import names, web_socket
@@ -216,6 +216,13 @@ async def page(
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
     """Run one chromium for all tests: a start takes longer than most of them."""
     with running_chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def whole_chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+    """Run one chromium with windows, for the modules that take it in the place of `chromium`."""
+    with running_chromium(tmp_path_factory.mktemp("whole"), WHOLE or "chromium") as driver:
         yield driver
 
 

@@ -4,11 +4,19 @@ import asyncio
 from typing import Any
 
 import pytest
+from selenium.webdriver.remote.webdriver import WebDriver
 
-from services.dashboard.tests.browser import TIME_LIMIT, Browser, needs_chromium, watch
+from services.dashboard.tests.browser import TIME_LIMIT, Browser, needs_windows, watch
 from services.dashboard.tests.conftest import LogIn, Page
 
-pytestmark = needs_chromium
+pytestmark = needs_windows
+
+
+@pytest.fixture(scope="session")
+def chromium(whole_chromium: WebDriver) -> WebDriver:
+    """Take the whole browser in these tests."""
+    return whole_chromium
+
 
 TABS = (
     "/",
