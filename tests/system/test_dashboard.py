@@ -221,10 +221,10 @@ def test_a_turn_is_shown_as_it_happens_and_kept(swarm: Hive, page: Page) -> None
                 seen.clear()  # a turn about something else
     kinds = [item["type"] for item in seen]
     assert {"wake", "tool-use", "tool-result", "text"} <= set(kinds)
-    use = next(item for item in seen if item["type"] == "tool-use")
-    result = next(item for item in seen if item["type"] == "tool-result")
-    assert (use["tool"], "to do: seen on the page" in json.dumps(use["title"])) == ("Bash", True)
-    assert (result["call"], result["error"]) == (use["call"], False)
+    uses = [item for item in seen if item["type"] == "tool-use"]
+    use = next(item for item in uses if "to do: seen on the page" in json.dumps(item["title"]))
+    results = {item["call"]: item["error"] for item in seen if item["type"] == "tool-result"}
+    assert (use["tool"], results[use["call"]]) == ("Bash", False)
     numbers = [item["seq"] for item in seen]
     assert numbers == sorted(set(numbers))
     turn = seen[-1]["turn"]

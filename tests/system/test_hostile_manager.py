@@ -46,7 +46,8 @@ ANEW = "rm -rf /agents/alice; git clone -q --origin applied /applied/alice /agen
 
 @pytest.fixture
 def restored(swarm: Hive) -> Iterator[Hive]:
-    """Deny what is pending afterwards, and clone alice's repository again."""
+    """Clone alice's repository anew, before and afterwards, and deny what is pending."""
+    inside(swarm, "manager", "sh", "-c", ANEW)
     yield swarm
     for approval in hivectl(swarm, "pending"):
         decide(swarm, "deny", approval["id"])

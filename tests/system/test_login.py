@@ -3,6 +3,7 @@
 A program stands in for Claude Code, whose login needs a server of Anthropic.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hivectl.exit_codes import Exit
 from services.dashboard.tests.browser import needs_chromium, open_browser
 from tests.system.hive import Hive
 from tests.system.inside import inside, until_state
@@ -111,7 +113,12 @@ def test_a_login_ends_with_its_harness(swarm: Hive, stand_in: StandIn, page: Pag
 
 @pytest.mark.parametrize(
     "address",
-    [r"https://evil.example\\@claude.ai/oauth/authorize", "https://claude.ai/public/artifacts/1"],
+    [
+        r"https://evil.example\\@claude.ai/oauth/authorize",
+        "https://evil.example;@claude.ai/oauth/authorize",
+        "https://evil.example%5c@claude.ai/oauth/authorize",
+        "https://claude.ai/public/artifacts/1",
+    ],
 )
 def test_a_container_cannot_send_the_operator_to_its_own_page(
     swarm: Hive, stand_in: StandIn, page: Page, address: str
@@ -121,6 +128,10 @@ def test_a_container_cannot_send_the_operator_to_its_own_page(
     assert status == 409
     assert "not a login page of Anthropic" in answer["error"]
     assert "://" not in str(answer)
+    done = swarm.hivectl("login", "bob", check=False, input="code\n")
+    assert done.returncode == Exit.CONFLICT
+    assert "not a login page of Anthropic" in done.stderr
+    assert "://" not in done.stdout + done.stderr
     assert inside(swarm, "bob", *PROCESSES, check=False).stdout == ""
 
 
@@ -130,12 +141,27 @@ def test_an_operator_who_is_not_root_logs_an_agent_in_on_the_command_line(
     stand_in(ADDRESS)
     member = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=hive", "--")
     done = swarm.run(*member, "hivectl", "login", "bob", input="wrong\n", check=False)
-    assert (done.returncode, done.stdout) == (6, "")
+    assert (done.returncode, done.stdout) == (Exit.CONFLICT, "")
     assert done.stderr.endswith("The login failed: Login failed: no such code: [code]\n")
     done = swarm.run(*member, "hivectl", "login", "bob", input=f"{CODE}\n")
     assert done.stdout == "bob is logged in.\n"
     assert done.stderr.splitlines()[-1] == ADDRESS
     inside(swarm, "bob", "ls", CREDENTIALS)
+
+
+def test_a_login_ends_with_its_command(swarm: Hive, stand_in: StandIn) -> None:
+    stand_in(ADDRESS)
+    done = swarm.run("sh", "-c", "hivectl login bob </dev/null", check=False, timeout=20)
+    assert done.returncode == Exit.USAGE
+    assert "neither a terminal nor a code" in done.stderr
+    assert inside(swarm, "bob", *PROCESSES, check=False).stdout == ""
+    login = swarm.popen("hivectl", "login", "bob")
+    assert login.stderr is not None
+    assert ADDRESS in [line.strip() for line in itertools.islice(login.stderr, 2)]
+    assert inside(swarm, "bob", *PROCESSES).stdout
+    swarm.run("pkill", "-INT", "-f", "hivectl login bob$")
+    login.communicate(timeout=30)
+    assert inside(swarm, "bob", *PROCESSES, check=False).stdout == ""
 
 
 @needs_chromium

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from hivectl.exit_codes import Exit
 from services.dashboard.tests.browser import needs_chromium, open_browser
 from tests.system.hive import Hive
 from tests.system.inside import call, hivectl, inside, refused
@@ -23,7 +22,6 @@ git commit -qam 'Harmless'
 git rev-parse HEAD
 """
 ANEW = "rm -rf /agents/alice; git clone -q --origin applied /applied/alice /agents/alice"
-DROP_IN = "/run/systemd/system/hive-login-.service.d"
 
 
 @pytest.fixture
@@ -72,27 +70,3 @@ def test_messages_stay_readable(swarm: Hive) -> None:
     assert not refused(sent), sent
     shown = "Привет 👩\u200d🔬, 你好, see https://xn--clude-5ve.ai <U+202E><U+3164>"
     assert shown in swarm.hivectl("history", "--full", "--from", "alice").stdout
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        r"https://evil.example\@claude.ai/oauth/authorize",
-        "https://evil.example;@claude.ai/oauth/authorize",
-        "https://evil.example%%5c@claude.ai/oauth/authorize",
-        "https://claude.ai/public/artifacts/1",
-    ],
-)
-def test_a_container_cannot_send_the_operator_to_its_own_page(swarm: Hive, address: str) -> None:
-    """Alice's systemd runs another program in the place of the login."""
-    printed = address.replace("\\", "\\\\")
-    drop_in = f'[Service]\nExecStart=\nExecStart=/bin/echo "{printed}"\n'
-    write = f"mkdir -p {DROP_IN}; cat > {DROP_IN}/login.conf; systemctl daemon-reload"
-    inside(swarm, "alice", "sh", "-c", write, stdin=drop_in)
-    try:
-        done = swarm.hivectl("login", "alice", check=False, input="code\n")
-    finally:
-        inside(swarm, "alice", "sh", "-c", f"rm -r {DROP_IN}; systemctl daemon-reload")
-    assert done.returncode == Exit.FAILED
-    assert "not a login page of Anthropic" in done.stderr
-    assert "://" not in done.stdout + done.stderr

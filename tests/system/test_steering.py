@@ -23,9 +23,6 @@ from wire import names
 
 pytestmark = pytest.mark.system
 
-LOGIN = "/run/systemd/system/hive-login-.service.d"
-LISTED = ("systemctl", "list-units", "--all", "--plain", "--no-legend", "hive-login-*")
-
 
 @pytest.fixture
 def bob(swarm: Hive) -> Iterator[Hive]:
@@ -104,34 +101,6 @@ def test_another_endpoint_hears_no_command(bob: Hive) -> None:
     bob.hivectl("compact", "bob", check=False, timeout=60)
     output, _ = heard.communicate(timeout=60)
     assert "member=CommandIssued" not in output
-
-
-@pytest.fixture
-def stuck(bob: Hive) -> Iterator[Hive]:
-    """Have a login in bob's container hang."""
-    drop_in = "[Service]\nExecStart=\nExecStart=/bin/sleep 1000\n"
-    write = f"mkdir -p {LOGIN}; cat > {LOGIN}/stuck.conf; systemctl daemon-reload"
-    inside(bob, "bob", "sh", "-c", write, stdin=drop_in)
-    yield bob
-    inside(bob, "bob", "sh", "-c", f"rm -r {LOGIN}; systemctl daemon-reload")
-
-
-def test_a_login_without_a_terminal_ends_at_once(stuck: Hive) -> None:
-    done = stuck.run("sh", "-c", "hivectl login bob </dev/null", check=False, timeout=20)
-    assert done.returncode == Exit.USAGE
-    assert "neither a terminal nor a code" in done.stderr
-    assert inside(stuck, "bob", *LISTED).stdout == ""
-
-
-def test_an_interrupted_login_leaves_nothing_in_the_container(stuck: Hive) -> None:
-    login = stuck.popen("hivectl", "login", "bob")
-    until_listed = (
-        f"timeout 30 sh -c 'until {' '.join(LISTED)} | grep -q running; do sleep 0.1; done'"
-    )
-    inside(stuck, "bob", "sh", "-c", until_listed)
-    stuck.run("pkill", "-INT", "-f", "hivectl login bob$")
-    login.communicate(timeout=30)
-    assert inside(stuck, "bob", *LISTED).stdout == ""
 
 
 def test_a_held_agent_is_shown_as_held(bob: Hive) -> None:
