@@ -23,7 +23,7 @@ compile = $(BIN)/pip-compile --quiet --allow-unsafe --generate-hashes --strip-ex
 
 .DEFAULT_GOAL := help
 .PHONY: help up down shell test test-long lint bench bootstrap bootstrap-tests bootstrap-bench lock \
-  man install uninstall deb
+  recording man install uninstall deb
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; \
@@ -70,6 +70,9 @@ lock: ## resolve the dependencies of pyproject.toml again
 	  --output-file=installer/runtime.lock pyproject.toml
 	@$(compile) --constraint=requirements.lock --only-build-deps --build-deps-for=wheel \
 	  --output-file=installer/build.lock pyproject.toml
+
+recording: bootstrap ## write the recording of a terminal in README.md again
+	@$(PYTHON) -m sandbox.recording
 
 man: bootstrap ## write the manual pages again, from hivectl, the settings and man/*.md
 	@$(BIN)/python -B -m man
