@@ -138,6 +138,14 @@ def refused(answer: dict[str, Any]) -> bool:
     return "error" in answer or answer["result"].get("isError") is True
 
 
+def clone_anew(hive: Hive, agent: str) -> None:
+    """Have the manager clone an agent's repository again, with what others have deployed."""
+    clone = (
+        f"rm -rf /agents/{agent}; git clone -q --origin applied /applied/{agent} /agents/{agent}"
+    )
+    inside(hive, "manager", "sh", "-c", clone)
+
+
 def commit_file(hive: Hive, agent: str, text: str) -> str:
     """Commit `text` as the agent.toml of `agent` in its applied repository; return the commit.
 

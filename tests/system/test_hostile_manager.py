@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import decide, hivectl, inside, until_ended
+from tests.system.inside import clone_anew, decide, hivectl, inside, until_ended
 from wire import names
 
 pytestmark = pytest.mark.system
@@ -41,17 +41,16 @@ mkfifo .git/objects/ab/11111111111111111111111111111111111111
 echo /var/lib/hyperhive/git/applied/manager/objects > .git/objects/info/alternates
 echo 'ref: refs/heads/loop' > .git/refs/heads/loop
 """
-ANEW = "rm -rf /agents/alice; git clone -q --origin applied /applied/alice /agents/alice"
 
 
 @pytest.fixture
 def restored(swarm: Hive) -> Iterator[Hive]:
     """Clone alice's repository anew, before and afterwards, and deny what is pending."""
-    inside(swarm, "manager", "sh", "-c", ANEW)
+    clone_anew(swarm, "alice")
     yield swarm
     for approval in hivectl(swarm, "pending"):
         decide(swarm, "deny", approval["id"])
-    inside(swarm, "manager", "sh", "-c", ANEW)
+    clone_anew(swarm, "alice")
 
 
 def approvals(hive: Hive, member: str, *arguments: str) -> CompletedProcess[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import call, decide, inside, leader, mcp, refused
+from tests.system.inside import call, clone_anew, decide, inside, leader, mcp, refused
 from tests.system.test_dashboard import Page
 
 pytestmark = pytest.mark.system
@@ -137,6 +137,7 @@ def test_a_deploy_that_fails(swarm: Hive, hook: Hook) -> None:
         "cd /agents/alice && echo 'packages = [\"no-such-package\"]' > agent.toml && "
         "git commit --quiet --all --message=Packages && git rev-parse HEAD"
     )
+    clone_anew(swarm, "alice")
     commit = inside(swarm, "manager", "sh", "-c", script).stdout.strip()
     arguments = {"agent": "alice", "commit": commit, "description": "what nobody packs"}
     asked = ["request_apply_commit", arguments]

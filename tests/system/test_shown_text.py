@@ -7,7 +7,7 @@ import pytest
 
 from services.dashboard.tests.browser import needs_chromium, open_browser
 from tests.system.hive import Hive
-from tests.system.inside import call, hivectl, inside, refused
+from tests.system.inside import call, clone_anew, hivectl, inside, refused
 
 pytestmark = pytest.mark.system
 
@@ -21,18 +21,18 @@ printf '%s' "$1" >> agent.toml
 git commit -qam 'Harmless'
 git rev-parse HEAD
 """
-ANEW = "rm -rf /agents/alice; git clone -q --origin applied /applied/alice /agents/alice"
 
 
 @pytest.fixture
 def request_id(swarm: Hive) -> Iterator[str]:
     """The number of a request whose change has hidden text."""
+    clone_anew(swarm, "alice")
     commit = inside(swarm, "manager", "sh", "-c", COMMIT, "sh", LINES).stdout.strip()
     swarm.hivectl("apply", "alice", commit, "-m", f"Harmless{SELECTORS}")
     number = str(hivectl(swarm, "pending")[-1]["id"])
     yield number
     swarm.hivectl("withdraw", number)
-    inside(swarm, "manager", "sh", "-c", ANEW)
+    clone_anew(swarm, "alice")
 
 
 def test_hivectl_spells_out_what_a_diff_hides(swarm: Hive, request_id: str) -> None:
