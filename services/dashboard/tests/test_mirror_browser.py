@@ -68,7 +68,7 @@ async def test_a_page_is_left_time_between_two_renderings(page: Page, browser: B
     told = await browser.do(lambda d: d.execute_async_script(GATHER))
     assert told["atOnce"] == 1
     assert told["calls"][0] == ["first", False]
-    assert told["least"] >= 1.99  # as a share of a call's time; the clock of a page is coarse
+    assert told["least"] >= 1.9  # times a call's time; timers count whole milliseconds
     assert "all" in told["whole"][0].split()
     assert told["whole"][1] is True
     shown = [name for names, _ in told["calls"] for name in names.split()]
