@@ -5,9 +5,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from hivectl.clients.agents import Agents
-from wire.clients.lifecycle import LOGIN_SECONDS
-from wire.errors import Conflict, HiveError
-from wire.text.login_pages import UnknownPageError, known_page, without_addresses
+from wire.clients.logins import begin_login, enter_login_code
+from wire.errors import HiveError
 from wire.text.urls import Url
 
 
@@ -32,15 +31,11 @@ class Login:
             Conflict: the login has failed, or is over.
             HiveError: the harness does not answer.
         """
-        try:
-            said = await self._agents.call(
-                self._name,
-                lambda agent: agent.within(LOGIN_SECONDS).enter_login_code(self._number, code),
-            )
-        except Conflict as error:
-            raise Conflict(without_addresses(str(error))) from error
+        said = await self._agents.call(
+            self._name, lambda agent: enter_login_code(agent, self._number, code)
+        )
         self._is_over = True
-        return without_addresses(said)
+        return said
 
     async def end(self) -> None:
         """End the login, unless it is over: or it would be the login of the next attempt, too."""
@@ -58,17 +53,9 @@ async def login(agents: Agents, name: str) -> AsyncIterator[Login]:
         Conflict: the login names no page, or not one of Anthropic.
         HiveError: the harness does not answer.
     """
+    number, page = await agents.call(name, begin_login)
+    begun = Login(page, agents, name, number)
     try:
-        begun = await agents.call(name, lambda agent: agent.within(LOGIN_SECONDS).begin_login())
-    except Conflict as error:
-        raise Conflict(without_addresses(str(error))) from error
-    try:
-        made = Login(known_page(begun.address), agents, name, begun.login)
-    except UnknownPageError as error:
-        with suppress(HiveError):
-            await agents.call(name, lambda agent: agent.cancel_login(begun.login))
-        raise Conflict(str(error)) from error
-    try:
-        yield made
+        yield begun
     finally:
-        await made.end()
+        await begun.end()

@@ -1,7 +1,6 @@
 """The operator's actions, as calls of the services."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 
 from services.dashboard.clients.configurations import Saved
 from services.dashboard.clients.feed import Feed
@@ -11,8 +10,9 @@ from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
 from wire.clients.client import Client
 from wire.clients.ledger import LedgerClient
-from wire.clients.lifecycle import LOGIN_SECONDS, AgentClient, LifecycleClient
-from wire.errors import Conflict, HiveError, NotFound
+from wire.clients.lifecycle import AgentClient, LifecycleClient
+from wire.clients.logins import begin_login, enter_login_code
+from wire.errors import NotFound
 from wire.records.approvals import NO_JOB
 from wire.records.broker import (
     ALLOW_ALWAYS,
@@ -25,7 +25,7 @@ from wire.records.broker import (
 )
 from wire.records.ledger import EgressDecision
 from wire.records.lifecycle import CancelOptions
-from wire.text.login_pages import UnknownPageError, known_page, without_addresses
+from wire.text.login_pages import without_addresses
 
 
 class OperatorActions:
@@ -164,25 +164,12 @@ class OperatorActions:
         Raises:
             Conflict: the agent's container names another address; the login is ended.
         """
-        agent = self._agent(name)
-        try:
-            page = await agent.within(LOGIN_SECONDS).begin_login()
-        except Conflict as error:
-            raise Conflict(without_addresses(str(error))) from error
-        try:
-            return page.login, str(known_page(page.address))
-        except UnknownPageError as error:
-            with suppress(HiveError):  # or it would be the login of the next attempt, too
-                await agent.cancel_login(page.login)
-            raise Conflict(str(error)) from error
+        number, page = await begin_login(self._agent(name))
+        return number, str(page)
 
     async def enter_login_code(self, name: str, login: int, code: str) -> str:
         """Enter the code of a login page; return a sentence of the agent's harness."""
-        agent = self._agent(name).within(LOGIN_SECONDS)
-        try:
-            return without_addresses(await agent.enter_login_code(login, code))
-        except Conflict as error:
-            raise Conflict(without_addresses(str(error))) from error
+        return await enter_login_code(self._agent(name), login, code)
 
     async def cancel_login(self, name: str, login: int) -> str:
         """End a login; return a sentence of the agent's harness."""
