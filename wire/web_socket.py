@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from wire import names
-from wire.errors import Unavailable
+from wire.errors import AccessDenied, Unavailable
 
 DIRECTORY: Final = Path("/var/lib/hyperhive/web")
 """The directory of all agents. Operators and the dashboard may enter it."""
@@ -42,6 +42,7 @@ def connect(name: str, directory: Path = DIRECTORY) -> socket.socket:
 
     Raises:
         InvalidArgument: no agent may have that name.
+        AccessDenied: this user may not watch agents.
         Unavailable: no harness listens; the sentence says why.
     """
     return _open(name, directory, SOCKET, _away(name))
@@ -58,6 +59,7 @@ def connect_port(name: str, port: int, directory: Path = DIRECTORY) -> socket.so
 
     Raises:
         InvalidArgument: no agent may have that name.
+        AccessDenied: this user may not watch agents.
         Unavailable: the port is not offered; the sentence says why.
     """
     absent = Unavailable(
@@ -76,6 +78,7 @@ def connect_terminal(name: str, directory: Path = DIRECTORY) -> socket.socket:
 
     Raises:
         InvalidArgument: no agent may have that name.
+        AccessDenied: this user may not watch agents.
         Unavailable: no shell is offered; the sentence says why.
     """
     absent = Unavailable(
@@ -94,6 +97,7 @@ def connect_exec(name: str, directory: Path = DIRECTORY) -> socket.socket:
 
     Raises:
         InvalidArgument: no agent may have that name.
+        AccessDenied: this user may not watch agents.
         Unavailable: no commands are run; the sentence says why.
     """
     absent = Unavailable(
@@ -109,7 +113,7 @@ def _open(name: str, directory: Path, file: str, absent: Unavailable) -> socket.
     try:
         folder = os.open(directory / name, _ENTRY | os.O_DIRECTORY)
     except PermissionError:
-        raise Unavailable(
+        raise AccessDenied(
             f"You may not watch agents: {directory} is open to root and to members of the group "
             "hive."
         ) from None

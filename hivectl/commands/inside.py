@@ -113,14 +113,12 @@ def _connected(name: str) -> "Command":
     import asyncio
 
     from hivectl.host.execute import Command
-    from wire.errors import HiveError, Unavailable
+    from wire.errors import Unavailable
     from wire.web_socket import connect_exec
 
     try:
         return Command(connect_exec(name), name)
-    except HiveError as error:
-        if isinstance(error, Unavailable) and "may not watch" in str(error):
-            raise
+    except Unavailable:
         asyncio.run(_expect(name))
         raise
 
