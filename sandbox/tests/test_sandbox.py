@@ -69,6 +69,7 @@ def test_what_is_written_inside_does_not_reach_the_machine(instance: Instance) -
     assert not Path("/usr/from-the-sandbox").exists()
 
 
+@pytest.mark.long
 def test_a_tree_of_any_depth_that_an_agent_left_goes_too(instance: Instance) -> None:
     lifecycle.up(instance)
     dig = "import os\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')"
@@ -104,6 +105,7 @@ def test_an_interrupted_up_is_repeated_by_the_next(instance: Instance) -> None:
     assert inside.run(instance, "true").returncode == 0
 
 
+@pytest.mark.long
 def test_data_survives_a_down_that_keeps_it_and_no_other(instance: Instance) -> None:
     lifecycle.up(instance)
     inside.run(instance, "touch", "/var/lib/hyperhive/kept")

@@ -113,6 +113,7 @@ def test_two_for_one_agent(swarm: Hive) -> None:
     at_rest(swarm, "alice", after)
 
 
+@pytest.mark.long
 def test_one_that_was_not_made_on_top_of_the_other_is_superseded(swarm: Hive) -> None:
     first, beside = proposed(swarm, "alice", "1"), proposed(swarm, "alice", "2")
     one = asked(swarm, "alice", first)

@@ -52,6 +52,7 @@ def state(hive: Hive, unit: str) -> str:
     return str(hive.run("systemctl", "is-active", unit, check=False).stdout.strip())
 
 
+@pytest.mark.long
 def test_it_listens_while_there_is_a_token(swarm: Hive, port: int) -> None:
     swarm.run("systemctl", "start", "hive-assistant.socket")
     assert state(swarm, "hive-assistant.socket") == "inactive", "nobody has a token"

@@ -159,6 +159,7 @@ def test_a_host_without_apt_says_so(builds: Builds) -> None:
 
 
 # The last one: approvals removes the repository of a purged agent a little later.
+@pytest.mark.long
 def test_a_container_sees_its_packages_and_nobody_elses(
     swarm: Hive, builds: Builds, package: str
 ) -> None:

@@ -94,6 +94,7 @@ def test_what_does_not_validate_is_refused_at_once(swarm: Hive) -> None:
     assert hivectl(swarm, "pending", "--all") == before
 
 
+@pytest.mark.long
 def test_what_does_not_build_changes_nothing(swarm: Hive) -> None:
     before = agent(swarm, "alice")
     number = asked(swarm, "give alice the package no-such-package", "I asked for no-such-package")
@@ -122,6 +123,7 @@ def test_a_denied_change_carries_the_note(swarm: Hive) -> None:
     until_told(swarm, "manager", RESOLVED, "He likes blue.")
 
 
+@pytest.mark.long
 def test_a_newer_request_takes_the_place_of_the_older_and_can_be_withdrawn(swarm: Hive) -> None:
     first = asked(swarm, "give bob the variable SIZE=1", "I asked for SIZE")
     second = asked(swarm, "give bob the variable SIZE=2", "I asked for SIZE")

@@ -29,6 +29,7 @@ def test_a_stopped_containers_endpoint_ends_too(alice: Hive, command: str) -> No
     probe(alice, "until_inactive", ENDPOINT, *command.split())
 
 
+@pytest.mark.long
 def test_a_stop_in_the_middle_of_a_start_takes_no_time_limit(alice: Hive) -> None:
     alice.hivectl("stop", "alice")
     # An init that is this young does not hear the order to stop.

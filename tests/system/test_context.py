@@ -72,6 +72,7 @@ def answer(hive: Hive, tail: Following, given: dict[str, list[str]]) -> None:
         hive.hivectl("answer", number, *choices)
 
 
+@pytest.mark.long
 def test_claude_codes_own_questions_are_answered_by_the_operator(cleo: Hive) -> None:
     with following(cleo, "cleo") as tail:
         cleo.hivectl("send", "cleo", "play choose")

@@ -34,6 +34,7 @@ def test_a_killed_container_is_in_the_managers_inbox_with_its_cause(
     swarm.hivectl("start", "bob")
 
 
+@pytest.mark.long
 def test_a_kill_by_the_operator_is_no_crash(swarm: Hive) -> None:
     swarm.hivectl("start", "alice")
     before = crashes(swarm)
@@ -56,6 +57,7 @@ def test_a_killed_broker_keeps_every_send_that_returned(swarm: Hive) -> None:
     assert max(first_time.values()) == 1, "one was delivered twice without a redelivery count"
 
 
+@pytest.mark.long
 def test_a_restarted_lifecycle_adopts_what_runs_and_starts_what_should(swarm: Hive) -> None:
     pid = leader(swarm, "bob")
     swarm.hivectl("kill", "alice")
@@ -82,6 +84,7 @@ def test_machinectl_shell_opens_a_shell_in_the_container(swarm: Hive) -> None:
     assert "alice" in shown
 
 
+@pytest.mark.long
 def test_spawn_to_ready(swarm: Hive, measured: Callable[[str], None]) -> None:
     job = probe(swarm, "spawn_time", "fast")
     measured(f"spawn to the harness READY: {job['ms']} ms")

@@ -94,6 +94,7 @@ def test_cookies_neither_log_in_nor_lock_out(swarm: Hive, page: Page) -> None:
         assert b"do-not-repeat-this" not in page.request("GET", "/login", cookie=cookie).read()
 
 
+@pytest.mark.long
 def test_cookies_that_do_not_end_take_no_memory(swarm: Hive, page: Page) -> None:
     def memory() -> int:
         pid = swarm.run("systemctl", "show", "-P", "MainPID", "hive-dashboard").stdout.strip()

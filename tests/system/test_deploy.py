@@ -94,6 +94,7 @@ def test_a_configuration_is_built_and_the_agent_restarted_with_it(
     assert dora.run("ls", "/var/lib/hyperhive/builds/dora").stdout.split() == [first]
 
 
+@pytest.mark.long
 def test_a_turn_is_not_interrupted(dora: Hive) -> None:
     second = commit(dora, greeting("two"))
     dora.hivectl("send", "dora", "sleep 5")
@@ -164,7 +165,7 @@ def test_what_does_not_come_up_is_taken_back(dora: Hive) -> None:
     ("point", "unit", "setting"),
     [
         pytest.param("build", BUILD, "ExecStartPre", marks=pytest.mark.long),
-        ("stop", CONTAINER, "ExecStopPost"),
+        pytest.param("stop", CONTAINER, "ExecStopPost", marks=pytest.mark.long),
         ("start", CONTAINER, "ExecStartPre"),
         pytest.param("started", CONTAINER, "ExecStartPost", marks=pytest.mark.long),
     ],
@@ -195,6 +196,7 @@ def test_a_cancelled_build_ends_and_leaves_the_agent_alone(dora: Hive) -> None:
     assert (leader(dora, "dora"), deployed(dora)) == before
 
 
+@pytest.mark.long
 def test_a_stopped_agent_has_it_at_its_next_start_and_a_lost_build_is_made_again(
     dora: Hive,
 ) -> None:

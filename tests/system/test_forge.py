@@ -195,6 +195,7 @@ def count(hive: Hive) -> int:
     return len([one for one in found if one["kind"] == "forge"])
 
 
+@pytest.mark.long
 def test_a_signed_event_wakes_the_agent_that_it_concerns(swarm: Hive, port: int) -> None:
     until_idle(swarm)
     assert state(swarm, "hive-forge.service") == "inactive"

@@ -171,6 +171,7 @@ def test_a_killed_gateway_leaves_its_requests_at_the_most_they_may_cost(alice: H
     assert total(alice)["reserved_tokens"] == 0
 
 
+@pytest.mark.long
 def test_a_killed_ledger_counts_each_request_once(alice: Hive) -> None:
     before, counted = last_served(alice), last_request(alice)
     running = start_load(alice, 4, "play slow-stream")
@@ -185,6 +186,7 @@ def test_a_killed_ledger_counts_each_request_once(alice: Hive) -> None:
 
 
 @pytest.mark.parametrize("unit", [GATEWAY, pytest.param(LEDGER, marks=pytest.mark.long)])
+@pytest.mark.long
 def test_claude_goes_on_after_a_kill(alice: Hive, unit: str) -> None:
     before = last_served(alice)
     with ThreadPoolExecutor(1) as threads:

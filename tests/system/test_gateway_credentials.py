@@ -72,6 +72,7 @@ def place(hive: Hive, file: str, secret: str) -> None:
     hive.run("install", "-D", "-m", "0600", "/dev/stdin", file, input=f"{secret}\n")
 
 
+@pytest.mark.long
 def test_the_first_credential_that_there_is_goes_upstream(clean: Hive, sent: Sent) -> None:
     """Each file is missing at first: then its SetCredential= holds, which stands for none."""
     assert sent() == ("none", {})
@@ -85,6 +86,7 @@ def test_the_first_credential_that_there_is_goes_upstream(clean: Hive, sent: Sen
         assert sent() == (name, {"x-api-key": KEY.format(place_)})
 
 
+@pytest.mark.long
 def test_a_change_is_in_effect_at_the_next_request(clean: Hive, sent: Sent) -> None:
     encrypts = clean.run("sh", "-c", "command -v systemd-creds", check=False).returncode == 0
 
@@ -153,6 +155,7 @@ def test_a_secret_is_nowhere_but_in_its_file_and_its_gateway(clean: Hive, sent: 
     assert places["found"] == []
 
 
+@pytest.mark.long
 def test_a_gateway_sees_no_credential_of_another(clean: Hive, sent: Sent) -> None:
     """All gateways are one user, so that only what they see keeps them apart."""
     for agent in ("alice", "bob"):

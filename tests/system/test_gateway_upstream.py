@@ -34,6 +34,7 @@ def test_claude_answers_with_this_upstream(swarm: Hive, broken: Upstream) -> Non
     assert (status, said) == (0, "it works\n")
 
 
+@pytest.mark.long
 def test_claude_goes_on_without_the_fast_mode_which_is_not_in_the_price(
     swarm: Hive, broken: Upstream
 ) -> None:

@@ -158,6 +158,7 @@ def test_what_systemd_starts_again_is_not_led_out_by_links(swarm: Hive) -> None:
     assert inside(swarm, "alice", "mountpoint", "/root/.claude").returncode == 0
 
 
+@pytest.mark.long
 def test_alice_owns_nothing_of_her_root(swarm: Hive) -> None:
     for attempt in ("touch /x", "chmod 777 /", "mv /etc /x", "touch /etc/x", "chmod 777 /etc"):
         answer = inside(swarm, "alice", "sh", "-c", attempt, check=False)

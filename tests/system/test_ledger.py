@@ -91,6 +91,7 @@ def old(swarm: Hive) -> Iterator[Hive]:
     swarm.run("systemctl", "start", "hive-ledger")
 
 
+@pytest.mark.long
 def test_the_timer_deletes_old_turns(old: Hive) -> None:
     call(old, "alice", "record_turn", HARNESS, **turn(error="of today"))
     assert ours(old, "of long ago")

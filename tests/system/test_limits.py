@@ -59,6 +59,7 @@ def told(hive: Hive) -> int:
     return sum("lena has reached a usage limit" in one["body"] for one in found)
 
 
+@pytest.mark.long
 def test_a_usage_limit_is_shown_from_the_first_reply_on_and_waited_for(lena: Hive) -> None:
     before = last_event(lena, "lena")
     number = send(lena, "lena", "play usage-limit-for 10")

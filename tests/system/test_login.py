@@ -115,9 +115,9 @@ def test_a_login_ends_with_its_harness(swarm: Hive, stand_in: StandIn, page: Pag
     "address",
     [
         r"https://evil.example\\@claude.ai/oauth/authorize",
-        "https://evil.example;@claude.ai/oauth/authorize",
-        "https://evil.example%5c@claude.ai/oauth/authorize",
-        "https://claude.ai/public/artifacts/1",
+        pytest.param("https://evil.example;@claude.ai/oauth/authorize", marks=pytest.mark.long),
+        pytest.param("https://evil.example%5c@claude.ai/oauth/authorize", marks=pytest.mark.long),
+        pytest.param("https://claude.ai/public/artifacts/1", marks=pytest.mark.long),
     ],
 )
 def test_a_container_cannot_send_the_operator_to_its_own_page(
@@ -165,6 +165,7 @@ def test_a_login_ends_with_its_command(swarm: Hive, stand_in: StandIn) -> None:
 
 
 @needs_chromium
+@pytest.mark.long
 async def test_the_operator_logs_an_agent_in_on_its_page(
     swarm: Hive, stand_in: StandIn, tmp_path: Path
 ) -> None:

@@ -10,7 +10,8 @@ from tests.system.inside import decide, hivectl, until_told, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
-SERVICES = ["hive-broker", "hive-lifecycle", "hive-approvals", "hive-dashboard", "hive-ledger"]
+SERVICES = ["hive-broker", "hive-lifecycle"]
+FURTHER = ["hive-approvals", "hive-dashboard", "hive-ledger"]
 
 
 def test_an_errand_goes_to_bob_and_its_answer_to_the_operator(
@@ -31,7 +32,9 @@ def answers(hive: Hive, text: str) -> int:
     return sum(text in message["body"] for message in told)
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    "service", [*SERVICES, *(pytest.param(one, marks=pytest.mark.long) for one in FURTHER)]
+)
 def test_a_restart_of_a_service_while_agents_work_loses_nothing(swarm: Hive, service: str) -> None:
     before = answers(swarm, "81")
     swarm.hivectl("send", "manager", "ask bob for nine times nine")

@@ -143,6 +143,7 @@ def until_denied(hive: Hive, agent: str, address: str, *, denied: bool) -> None:
     until_listed(hive, agent, "deny", address, listed=denied)
 
 
+@pytest.mark.long
 def test_a_service_at_all_addresses_is_not_reached_at_the_hosts_own(swarm: Hive) -> None:
     own = [f"{address}#{WILDCARD}" for address in own_addresses(swarm)]
     new = f"{NEW}#{WILDCARD}"
@@ -181,7 +182,9 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as service:
 """
 
 
-@pytest.mark.parametrize("place", ["255.255.255.255", "203.0.113.255"])
+@pytest.mark.parametrize(
+    "place", ["255.255.255.255", pytest.param("203.0.113.255", marks=pytest.mark.long)]
+)
 def test_a_service_at_all_addresses_hears_no_broadcast(swarm: Hive, place: str) -> None:
     send = ("/usr/bin/python3", "-c", BROADCAST, place)
     enter = ("systemd-run", "--machine=h-alice", "--wait", "--pipe", "--quiet")
@@ -266,6 +269,7 @@ def unfiltered(listeners: Hive, configure: Configure) -> Iterator[Configure]:
     try_again()
 
 
+@pytest.mark.long
 def test_a_host_that_cannot_filter_says_so(listeners: Hive, unfiltered: Configure) -> None:
     unfiltered("require_filter = true\n")  # the file ends within [lifecycle]
     assert not hivectl(listeners, "status", "alice")["network"]["filtered"]

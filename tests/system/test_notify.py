@@ -152,6 +152,7 @@ def test_a_deploy_that_fails(swarm: Hive, hook: Hook) -> None:
     inside(swarm, "manager", "git", "-C", "/agents/alice", "reset", "--quiet", "--hard", "HEAD^")
 
 
+@pytest.mark.long
 def test_what_happens_while_it_or_the_webhook_is_down_comes_later(swarm: Hive, hook: Hook) -> None:
     remind(swarm, "both are there")
     hook.until("notice", "both are there")

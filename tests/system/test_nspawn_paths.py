@@ -38,6 +38,7 @@ def traced(swarm: Hive) -> Iterator[Hive]:
     swarm.hivectl("restart", "alice", timeout=120)
 
 
+@pytest.mark.long
 def test_no_agent_could_have_changed_a_path_that_root_opens(traced: Hive) -> None:
     traced.hivectl("start", "alice", timeout=180)
     before = traced.run("systemctl", "show", "-P", "InvocationID", UNIT).stdout.strip()

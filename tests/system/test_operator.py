@@ -71,6 +71,7 @@ def test_an_answer_in_the_place_of_an_agent_ends_the_wait(swarm: Hive, silent: s
     assert ("forty two" in told["body"], told["state"]) == (True, "acknowledged")
 
 
+@pytest.mark.long
 def test_a_question_that_nobody_answers_expires(swarm: Hive, silent: str) -> None:
     ran = swarm.run("hivectl", "ask", silent, "Still there?", "--ttl", "1s", "--wait", check=False)
     assert ran.returncode == Exit.TIMEOUT
@@ -86,6 +87,7 @@ def test_a_question_is_taken_back(swarm: Hive) -> None:
     assert "[cancelled]" in told["body"]
 
 
+@pytest.mark.long
 def test_reminders_come_when_they_are_due(swarm: Hive) -> None:
     text = f"look at it, {uuid.uuid4()}"
     later = hivectl(swarm, "remind", "much later", "--at", "tomorrow 10:00")
@@ -98,6 +100,7 @@ def test_reminders_come_when_they_are_due(swarm: Hive) -> None:
     assert later["id"] not in {r["id"] for r in hivectl(swarm, "remind", "--list")}
 
 
+@pytest.mark.long
 def test_threads_show_what_is_open(swarm: Hive) -> None:
     asked = asks(swarm, "bob", question="Is this open?")
     reminder = hivectl(swarm, "remind", "an open reminder", "--in", "1h")["id"]
@@ -130,6 +133,7 @@ def fail_to_acknowledge(swarm: Hive) -> None:
     swarm.run("systemctl", "restart", "hive-broker")  # what is to be parked is parked by then
 
 
+@pytest.mark.long
 def test_dead_letters_are_sent_again_or_dropped(swarm: Hive) -> None:
     text = f"indigestible {uuid.uuid4()}"
     number = dies(swarm, text)

@@ -251,6 +251,7 @@ def with_key(swarm: Hive) -> Iterator[Hive]:
         swarm.hivectl("restart", "alice", timeout=120)
 
 
+@pytest.mark.long
 def test_the_key_is_nowhere_in_the_container(with_key: Hive) -> None:
     swarm = with_key
     number = int(hivectl(swarm, "send", "alice", "what is 30 times 3?")["id"])
@@ -410,6 +411,7 @@ def test_pip_installs_a_package(forge: Forge) -> None:
     assert "hive_demo.py" in done.stdout.splitlines()
 
 
+@pytest.mark.long
 def test_npm_installs_a_package(forge: Forge) -> None:
     if forge.hive.run("test", "-x", "/usr/bin/npm", check=False).returncode:
         pytest.skip("there is no npm on this machine")
@@ -529,6 +531,7 @@ def test_a_refused_name_is_allowed_without_a_restart(forge: Forge) -> None:
     assert hivectl(hive, "status", "fetcher")["invocation_id"] == life
 
 
+@pytest.mark.long
 def test_without_a_way_out_the_model_is_reached_and_nothing_else(forge: Forge) -> None:
     hive = forge.hive
     with configured(hive, "monk", f'network = "none"\negress = ["{NAME}:{forge.port}"]\n', {}):
@@ -567,6 +570,7 @@ def test_an_agent_of_an_earlier_version_keeps_the_hosts_network_until_a_deployme
         assert [link["ifname"] for link in links] == ["lo"]
 
 
+@pytest.mark.long
 def test_the_probe_finds_what_is_there(swarm: Hive, tmp_path: Path) -> None:
     """Otherwise a test that finds nothing would say nothing."""
     inside(swarm, "alice", "tee", "/state/planted", stdin=SECRET)

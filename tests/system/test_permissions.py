@@ -61,6 +61,7 @@ def asked(hive: Hive, *options: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.long
 def test_a_call_waits_through_restarts_and_runs_once_allowed(pia: Hive) -> None:
     number = waiting(pia, "echo once | tee -a /state/ran")
     agent = (names.LIFECYCLE, names.agent_path("pia"), names.AGENT_INTERFACE)

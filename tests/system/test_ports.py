@@ -28,6 +28,7 @@ def port(hive: Hive, name: str) -> int:
     return int(hivectl(hive, "status", name)["port"])
 
 
+@pytest.mark.long
 def test_a_port_is_free_on_the_host_and_stays_with_the_name(carol: Hive) -> None:
     assert port(carol, "manager") == 8000
     assert len({port(carol, name) for name in ("manager", "alice", "bob")}) == 3

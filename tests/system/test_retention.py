@@ -108,6 +108,7 @@ def ahead(stopped: Hive) -> Iterator[Hive]:
     stopped.run("systemctl", "reset-failed", "hive-clock.service", check=False)
 
 
+@pytest.mark.long
 def test_nothing_is_deleted_while_the_clock_is_in_doubt(ahead: Hive) -> None:
     acknowledge(ahead, send(ahead, "old and done, but not yet"))
     stop(ahead)

@@ -45,6 +45,7 @@ def test_hivectl_spells_out_what_a_diff_hides(swarm: Hive, request_id: str) -> N
 
 
 @needs_chromium
+@pytest.mark.long
 async def test_the_page_marks_what_a_diff_hides(
     swarm: Hive, request_id: str, tmp_path: Path
 ) -> None:

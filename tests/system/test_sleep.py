@@ -24,6 +24,7 @@ def test_an_idle_agent_sleeps_and_uses_nothing(sleepy: Hive) -> None:
 
 
 @pytest.mark.parametrize("member", ["Send", "Ask"])
+@pytest.mark.long
 def test_what_is_said_to_it_wakes_it(
     sleepy: Hive, measured: Callable[[str], None], member: str
 ) -> None:

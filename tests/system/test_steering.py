@@ -37,6 +37,7 @@ def status(hive: Hive) -> Any:
     return hivectl(hive, "status", "bob")
 
 
+@pytest.mark.long
 def test_a_harness_that_does_not_run_is_away(bob: Hive) -> None:
     inside(bob, "bob", "systemctl", "stop", "hive-harness")
     until_state(bob, "bob", "harness-away", "TurnState")
@@ -78,6 +79,7 @@ def test_a_restart_of_lifecycle_changes_no_turn_state(bob: Hive) -> None:
     assert status(bob)["context_tokens"] == before["context_tokens"]
 
 
+@pytest.mark.long
 def test_a_restart_is_told_to_the_agent(bob: Hive) -> None:
     bob.until_settled(int(hivectl(bob, "send", "bob", "sleep 0.15")["id"]))
     bob.hivectl("restart", "bob", timeout=120)
@@ -103,6 +105,7 @@ def test_another_endpoint_hears_no_command(bob: Hive) -> None:
     assert "member=CommandIssued" not in output
 
 
+@pytest.mark.long
 def test_a_held_agent_is_shown_as_held(bob: Hive) -> None:
     broker = (names.BROKER, names.BROKER_PATH, names.BROKER)
     bob.call(*broker, "Hold", signature="ss", arguments=["bob", "wait for me"])

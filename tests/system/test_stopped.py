@@ -70,7 +70,7 @@ def test_a_single_service_stays_stopped_too(swarm: Hive) -> None:
         swarm.run("systemctl", "start", "hive-approvals")
 
 
-@pytest.mark.parametrize("number", ["KILL", "TERM"])
+@pytest.mark.parametrize("number", ["KILL", pytest.param("TERM", marks=pytest.mark.long)])
 @pytest.mark.parametrize("service", ["broker", "lifecycle", "approvals", "dashboard"])
 def test_a_service_that_ended_is_there_for_the_next_call(
     swarm: Hive, service: str, number: str

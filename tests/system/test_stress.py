@@ -87,6 +87,7 @@ def test_after_any_orders_each_agent_is_what_its_last_job_says(
     measured(f"{outcome['jobs']} jobs of {CLIENTS} clients in {SECONDS} s, nothing left behind")
 
 
+@pytest.mark.long
 def test_the_audit_sees_whatever_is_left_behind(swarm: Hive) -> None:
     outcome = module(swarm, "bench.lifecycle.sabotage")
     assert outcome["clean"] == []

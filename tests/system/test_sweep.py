@@ -49,6 +49,7 @@ def events(hive: Hive) -> int:
     return int(inside(hive, "alice", PYTHON, "-c", count).stdout)
 
 
+@pytest.mark.long
 def test_old_events_of_a_running_agent_are_deleted(alice: Hive) -> None:
     inside(alice, "alice", PYTHON, "-c", FILL)
     before = events(alice)

@@ -80,6 +80,7 @@ def test_without_a_collector_the_service_ends_well(swarm: Hive) -> None:
     assert swarm.run("stat", "-c", "%U %a", HEADERS).stdout == "root 700\n"
 
 
+@pytest.mark.long
 def test_a_message_from_the_operator_to_alice_to_bob_is_one_trace(
     swarm: Hive, collected: Collector
 ) -> None:

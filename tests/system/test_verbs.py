@@ -102,7 +102,16 @@ def test_what_is_kept_of_a_destroyed_agent_comes_back_or_goes_for_good(bob: Hive
     assert bob.run("test", "-e", state, check=False).returncode
 
 
-@pytest.mark.parametrize("verb", ["restart", "kill", "start", "rebuild", "update"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "restart",
+        *(
+            pytest.param(verb, marks=pytest.mark.long)
+            for verb in ("kill", "start", "rebuild", "update")
+        ),
+    ],
+)
 def test_a_job_outlives_lifecycle(bob: Hive, verb: str) -> None:
     if verb == "start":
         bob.hivectl("stop", "bob", timeout=60)

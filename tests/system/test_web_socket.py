@@ -57,6 +57,7 @@ def alice(swarm: Hive) -> Iterator[Hive]:
     until_idle(swarm)
 
 
+@pytest.mark.long
 def test_what_an_agent_puts_in_its_place_is_not_followed(alice: Hive) -> None:
     inside(alice, "alice", "rm", "/run/hive-web/web.sock")
     inside(alice, "alice", "ln", "-s", "/run/dbus/system_bus_socket", "/run/hive-web/web.sock")
