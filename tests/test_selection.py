@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[1]
-FILE = "tests/system/test_stress.py"
+FILE = "tests/system/test_containers.py"
 """A file with system tests, some of them long."""
 
 
@@ -25,6 +25,7 @@ def long() -> set[str]:
     return selected("-m", "long")
 
 
+@pytest.mark.long
 def test_no_system_test_runs_unasked() -> None:
     assert selected() == set()
 

@@ -33,6 +33,7 @@ async def said(hive: Hive, count: int = 1) -> str:
     return body
 
 
+@pytest.mark.long
 async def test_a_command_waits_for_the_operator_and_runs(harness: Harness, hive: Hive) -> None:
     await harness.start(**ASKS, turn_timeout=LIMIT)
     number = await hive.push("run echo $((40 + 2))")
@@ -64,6 +65,7 @@ async def test_the_time_limit_runs_on_after_the_answer(harness: Harness, hive: H
     await hive.until(lambda: hive.state == "error")
 
 
+@pytest.mark.long
 async def test_a_denial_with_a_reason_reaches_the_model(harness: Harness, hive: Hive) -> None:
     await harness.start(permissions="ask")
     await hive.push("look at http://example.org/a")
@@ -167,6 +169,7 @@ async def test_a_question_outlives_the_harness(
     assert len(hive.questions) == 1
 
 
+@pytest.mark.long
 async def test_an_answer_after_the_end_of_the_call_wakes_the_agent(
     harness: Harness, hive: Hive
 ) -> None:

@@ -186,6 +186,7 @@ async def test_nothing_of_an_mcp_server_is_left(
     assert hive.sent[-1]["body"] == "?, Ada!"
 
 
+@pytest.mark.long
 async def test_an_overloaded_model_shows_from_its_first_reply_on(
     harness: Harness, hive: Hive
 ) -> None:
@@ -351,6 +352,7 @@ def test_a_rebuild_keeps_the_login_and_the_sessions(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.long
 async def test_a_session_that_cannot_be_resumed_is_told(harness: Harness, hive: Hive) -> None:
     lost = "9a4aa011-30c7-4de3-a581-b94d20bd31db"
     (harness.state / "hyperhive-session-id").write_text(f"{lost}\n")

@@ -106,6 +106,7 @@ async def test_a_malformed_file_stops_no_turn(harness: Harness, hive: Hive) -> N
     assert note["level"] == "warning"
 
 
+@pytest.mark.long
 async def test_long_notes_are_condensed_between_turns(harness: Harness, hive: Hive) -> None:
     notes = harness.state / "notes.md"
     notes.write_text("A fact.\n" * 1000)

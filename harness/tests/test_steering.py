@@ -39,7 +39,7 @@ async def cancelled(hive: Hive, **more: Any) -> tuple[str, float]:
     return answer["text"], loop.time() - began
 
 
-@pytest.mark.parametrize("work", ["work", "talk"])
+@pytest.mark.parametrize("work", ["work", pytest.param("talk", marks=pytest.mark.long)])
 async def test_a_turn_is_cancelled(harness: Harness, hive: Hive, work: str) -> None:
     await harness.start({"HIVE_CANCEL_TIMEOUT": "20"})
     number = await harness.waiting_for(work)
@@ -271,6 +271,7 @@ async def test_the_effort_is_chosen(harness: Harness, hive: Hive, requests: Requ
     )
 
 
+@pytest.mark.long
 async def test_a_new_session_is_begun(harness: Harness, hive: Hive) -> None:
     await harness.start()
     number = await hive.push("hello")
@@ -289,6 +290,7 @@ async def test_a_new_session_is_begun(harness: Harness, hive: Hive) -> None:
     assert "new session" not in harness.events("wake")[2]["prompt"]
 
 
+@pytest.mark.long
 async def test_the_context_is_compacted(harness: Harness, hive: Hive) -> None:
     await harness.start()
     await hive.until(lambda: hive.state == "idle")

@@ -36,6 +36,7 @@ async def turns(hive: Hive, count: int) -> list[dict[str, Any]]:
     return of(hive, "invoke_agent")
 
 
+@pytest.mark.long
 async def test_a_turn_its_answers_and_its_tools_are_spans_of_the_senders_trace(
     harness: Harness, hive: Hive
 ) -> None:

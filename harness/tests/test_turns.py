@@ -138,6 +138,7 @@ async def test_two_failures_in_a_row_begin_a_new_session(harness: Harness, hive:
     assert (harness.state / "hyperhive-session-id").read_text() != session
 
 
+@pytest.mark.long
 async def test_a_refused_key_needs_a_login(harness: Harness, hive: Hive) -> None:
     await hive.push("bad key")
     await harness.start()
@@ -177,6 +178,7 @@ async def test_credentials_of_the_gateway_end_the_wait(
     assert hive.reports[-1]["credential"] == "key"
 
 
+@pytest.mark.long
 async def test_a_killed_claude_is_started_again(harness: Harness, hive: Hive) -> None:
     number = await hive.push("wait for go")
     await harness.start()
@@ -219,6 +221,7 @@ async def test_kill_of_the_harness_redelivers(harness: Harness, hive: Hive) -> N
     await hive.until(lambda: hive.acknowledged == [number])
 
 
+@pytest.mark.long
 async def test_a_lost_connection_in_a_turn_costs_nothing(harness: Harness, hive: Hive) -> None:
     number = await hive.push("wait for go")
     await harness.start()

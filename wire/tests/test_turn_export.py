@@ -296,6 +296,7 @@ def test_all_texts_of_an_event_and_of_the_figures_are_bounded_together(
         assert "[cut: " in page
 
 
+@pytest.mark.long
 async def test_others_go_on_while_a_hostile_event_is_exported(
     fake: FakeWeb, tmp_path: Path
 ) -> None:

@@ -237,7 +237,8 @@ async def test_only_clients_with_a_token_and_no_page_come_in(
 async def test_the_service_ends_when_nobody_comes(
     connect: Connect, hive: FakeHive, folder: Path
 ) -> None:
-    service, url = await serve(await connect(), folder, 0.3)
+    # Until the client has come, which takes its time on a busy machine, the service must not end.
+    service, url = await serve(await connect(), folder, 5.0)
     async with asyncio.timeout(LIMIT):
         run = asyncio.create_task(service.run())
         async with Endpoint(hive, url, service).client(READS) as client:

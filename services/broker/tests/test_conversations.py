@@ -105,6 +105,7 @@ async def insistent(brokers: Brokers, client: Client, member: str, *arguments: A
             return await client.call(member, *arguments)
 
 
+@pytest.mark.long
 async def test_kill_9_gives_each_question_and_reminder_one_end(
     bus_address: str, connect: Connect, tmp_path: Path
 ) -> None:

@@ -270,6 +270,7 @@ async def test_waiting_messages_of_an_older_store_take_turns(path: Path) -> None
         await database.close()
 
 
+@pytest.mark.long
 async def test_a_long_queue_costs_no_more_than_a_short_one(
     room: Parts, broker: Broker, database: Database
 ) -> None:

@@ -26,7 +26,13 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from services.broker.maintenance.retention import delete
 from services.broker.messages.inbox import Holder
@@ -373,11 +379,15 @@ def _reach(reached: threading.Event, db: sqlite3.Connection) -> None:
     reached.set()
 
 
-TestRules = Rules.TestCase
-TestRules.settings = settings(
-    max_examples=40,
-    stateful_step_count=50,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+@pytest.mark.parametrize("examples", [10, pytest.param(40, marks=pytest.mark.long)])
+def test_whatever_is_done_in_whatever_order_the_rules_hold(examples: int) -> None:
+    run_state_machine_as_test(
+        Rules,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=50,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

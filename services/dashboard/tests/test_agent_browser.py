@@ -91,6 +91,7 @@ async def test_facts_messages_questions_and_buttons_are_live(
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_opening_the_page_wakes_a_sleeping_agent_once(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -160,6 +161,7 @@ async def test_on_a_phone_the_page_is_as_wide_as_the_screen(
     assert await browser.overflow() == 0
 
 
+@pytest.mark.long
 async def test_an_unknown_agent_is_reported(page: Page, browser: Browser, log_in: LogIn) -> None:
     await log_in()
     await browser.open_live(f"{page.url}/agents/zed")
@@ -167,6 +169,7 @@ async def test_an_unknown_agent_is_reported(page: Page, browser: Browser, log_in
     await browser.until_hidden("#facts")
 
 
+@pytest.mark.long
 async def test_a_part_that_cannot_be_fetched_says_why(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -122,6 +122,7 @@ async def test_a_turn_is_exported_as_the_files_of_hivectl(inside: Page) -> None:
         assert (await inside.get("/api/agents/alice/turns/2/export?form=exe"))[0] == 400
 
 
+@pytest.mark.long
 async def test_others_are_answered_while_the_texts_of_a_hostile_agent_are_escaped(
     inside: Page,
 ) -> None:

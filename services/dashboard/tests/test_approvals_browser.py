@@ -72,6 +72,7 @@ async def test_a_request_is_compared_with_three_bases_and_decided(
     assert [error for error in await browser.errors() if refused not in error] == []
 
 
+@pytest.mark.long
 async def test_what_is_built_has_a_live_log_and_what_is_decided_its_diff_and_a_way_back(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -193,6 +194,7 @@ async def test_an_agent_is_created_with_a_configuration(
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_deploys_and_kept_data(page: Page, browser: Browser, log_in: LogIn) -> None:
     approvals, lifecycle = page.hive.approvals, page.hive.lifecycle
     approvals.settle(approvals.ask("gone", f"Long ago\n{HOSTILE}"), "deployed", "")
@@ -248,6 +250,7 @@ async def test_deploys_and_kept_data(page: Page, browser: Browser, log_in: LogIn
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_a_configuration_is_edited_shown_as_a_diff_and_deployed(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -70,6 +70,7 @@ async def test_the_operator_logs_in_approves_writes_and_logs_out(
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_questions_are_answered_by_choice_choices_and_text(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -108,6 +109,7 @@ async def test_questions_are_answered_by_choice_choices_and_text(
 CHOICES = ("Allow once", "Allow for this session", "Always allow", "Deny")
 
 
+@pytest.mark.long
 async def test_a_tool_call_is_decided_with_its_arguments_in_view(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -251,6 +253,7 @@ async def test_on_a_phone_the_page_is_as_wide_as_the_screen_and_ends_with_the_me
     assert await browser.overflow() == 0
 
 
+@pytest.mark.long
 async def test_a_long_message_is_folded_and_fetched_when_it_is_unfolded(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -368,6 +371,7 @@ async def test_hidden_and_misleading_text_is_marked(
     assert await browser.errors() == []
 
 
+@pytest.mark.long
 async def test_an_open_page_shows_a_service_that_stops_and_comes_back(
     page: Page, browser: Browser, log_in: LogIn, connect: Connect
 ) -> None:

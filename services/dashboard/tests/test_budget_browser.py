@@ -59,6 +59,7 @@ async def test_budgets_are_bars_that_grow(page: Page, browser: Browser, log_in: 
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_a_refused_host_has_three_answers(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -97,6 +98,7 @@ async def test_a_refused_host_has_three_answers(
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_one_agent_does_not_fill_the_list(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -168,6 +170,7 @@ async def test_the_page_of_an_agent_shows_its_budgets_and_its_hosts(
 
 
 @pytest.mark.parametrize("where", ["", pytest.param("/agents/alice", marks=pytest.mark.long)])
+@pytest.mark.long
 async def test_on_a_phone_the_page_is_as_wide_as_the_screen(
     page: Page, browser: Browser, log_in: LogIn, where: str
 ) -> None:

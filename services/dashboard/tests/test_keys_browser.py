@@ -111,6 +111,7 @@ async def test_themes_are_kept_and_the_flavour_is_a_look_only(
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_a_phone_has_the_sections_in_a_menu(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -43,6 +43,7 @@ async def test_reloads_and_links_stay_logged_in_and_the_history_has_no_token(
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_a_used_link_says_so_and_the_next_one_works_in_the_same_tab(
     page: Page, browser: Browser
 ) -> None:
@@ -119,6 +120,7 @@ async def test_without_scripts_a_sentence_says_so(page: Page, browser: Browser) 
         await browser.sees("noscript p", "needs JavaScript")
 
 
+@pytest.mark.long
 async def test_an_open_page_is_live_again_after_a_restart_of_the_dashboard(
     bus_address: str, tmp_path: Path, browser: Browser
 ) -> None:

@@ -158,6 +158,7 @@ async def test_the_flow_stays_at_its_end_until_the_reader_leaves_it(
     await browser.until_hidden(".newer")
 
 
+@pytest.mark.long
 async def test_the_message_box_remembers_warns_and_asks(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -84,6 +84,7 @@ async def test_the_next_request_takes_the_place_of_the_one_under_the_mouse(
     await approved(browser, approvals, 2)
 
 
+@pytest.mark.long
 async def test_a_control_acts_after_a_moment_and_not_before(
     browser: Browser, asked: FakeApprovals
 ) -> None:

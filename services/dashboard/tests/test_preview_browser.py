@@ -62,6 +62,7 @@ def offer(page: Page, *ports: int) -> None:
     alice.show(network=alice.shown.network._replace(ports=ports))
 
 
+@pytest.mark.long
 async def test_a_preview_opens_in_a_tab_and_sees_nothing_of_the_dashboard(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -13,6 +13,7 @@ from services.dashboard.tests.browser import TIME_LIMIT
 from services.dashboard.tests.process import Process
 
 
+@pytest.mark.long
 async def test_a_restart_ends_the_streams_and_logs_nobody_out(
     bus_address: str, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ async def choose(browser: Browser, css: str) -> None:
     await browser.do(lambda d: d.find_element("css selector", css).click())
 
 
+@pytest.mark.long
 async def test_the_page_of_costs(page: Page, browser: Browser, log_in: LogIn) -> None:
     fill(page.hive, page.buses["lifecycle"])
     await log_in()
@@ -90,6 +91,7 @@ async def test_the_page_of_connections(page: Page, browser: Browser, log_in: Log
     await browser.until_count("#hosts tbody tr", 1)
 
 
+@pytest.mark.long
 async def test_the_page_of_logs_follows_and_goes_back(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -127,6 +129,7 @@ async def test_the_page_of_logs_follows_and_goes_back(
     assert await browser.violations() == []
 
 
+@pytest.mark.long
 async def test_the_journal_inside_a_container_is_shown_and_followed(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

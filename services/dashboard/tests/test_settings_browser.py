@@ -27,6 +27,7 @@ def config() -> DashboardConfig:
     return DashboardConfig(allowed_hosts=(HOST,))
 
 
+@pytest.mark.long
 async def test_sessions_are_shown_and_ended(page: Page, browser: Browser, log_in: LogIn) -> None:
     await log_in()
     await page.log_in(Role.GUEST)
@@ -87,6 +88,7 @@ async def authenticator(driver: WebDriver) -> AsyncIterator[None]:
     await asyncio.to_thread(command, "WebAuthn.disable")
 
 
+@pytest.mark.long
 async def test_a_passkey_logs_in_without_a_link_until_it_is_removed(
     page: Page, browser: Browser, chromium: WebDriver
 ) -> None:

@@ -116,6 +116,7 @@ async def test_a_turn_is_cancelled_between_its_tries(
     await browser.sees("#write .error", "There is no turn to cancel.")
 
 
+@pytest.mark.long
 async def test_the_prompt_sends_messages_and_runs_commands(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -106,6 +106,7 @@ async def test_a_text_is_shown_once_though_several_events_have_it(
         await browser.sees("#event-4 .markdown", "Only here.")
 
 
+@pytest.mark.long
 async def test_results_of_calls_at_the_same_time_name_their_calls(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:

@@ -52,6 +52,7 @@ async def number(browser: Browser, name: str) -> int:
     return int(await browser.until(lambda d: d.execute_script(shown)))
 
 
+@pytest.mark.long
 async def test_an_operator_works_in_a_shell(page: Page, browser: Browser, log_in: LogIn) -> None:
     await browser.resize(1200, 800)
     await log_in()

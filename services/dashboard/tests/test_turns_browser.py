@@ -51,6 +51,7 @@ def _exists(file: Path, _: object) -> bool:
     return file.exists()
 
 
+@pytest.mark.long
 async def test_a_turn_has_a_page_of_its_own_with_a_download(
     page: Page, browser: Browser, log_in: LogIn, tmp_path: Path
 ) -> None:

@@ -141,7 +141,7 @@ class Target:
     broker: FakeBroker
 
 
-@pytest.fixture(scope="module", params=["alice", "manager"])
+@pytest.fixture(scope="module", params=["manager", pytest.param("alice", marks=pytest.mark.long)])
 def target(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Target]:

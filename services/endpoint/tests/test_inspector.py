@@ -58,6 +58,7 @@ async def test_it_lists_the_tools(node: str, hive: Hive) -> None:
     assert all(tool["inputSchema"]["type"] == "object" for tool in listed["tools"])
 
 
+@pytest.mark.long
 async def test_it_calls_a_tool(node: str, hive: Hive) -> None:
     arguments = ["to=bob", "body=hello", "in_reply_to=7"]
     call = ["--method", "tools/call", "--tool-name", "send"]
@@ -69,6 +70,7 @@ async def test_it_calls_a_tool(node: str, hive: Hive) -> None:
     assert (to, body, options["in_reply_to"]) == ("bob", "hello", 7)
 
 
+@pytest.mark.long
 async def test_it_shows_what_is_wrong(node: str, hive: Hive) -> None:
     call = ["--method", "tools/call", "--tool-name", "cancel", "--tool-arg", "kind=message"]
     answer = await inspect(node, hive, *call)

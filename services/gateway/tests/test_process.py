@@ -121,6 +121,7 @@ async def test_claude_answers_through_the_gateway(
         assert wanted.input_tokens >= usage.input_tokens
 
 
+@pytest.mark.long
 async def test_the_key_of_claude_is_a_placeholder(
     connect: Connect, bus_address: str, tmp_path: Path
 ) -> None:
@@ -182,6 +183,7 @@ async def test_claude_goes_on_after_a_stream_that_broke_off(
             assert (await ledger.settlement(2)).outcome is RequestOutcome.DONE
 
 
+@pytest.mark.long
 async def test_claude_shows_that_a_budget_is_used_up_and_does_not_try_again(
     connect: Connect, bus_address: str, tmp_path: Path, model: str
 ) -> None:

@@ -169,6 +169,7 @@ async def test_a_refused_host_is_told_of_once(hive: FakeHive, hook: Hook, start:
     assert (await hook.until(3))[2]["text"] == "pypi.org:443"
 
 
+@pytest.mark.long
 async def test_items_from_the_time_it_was_down_are_sent(
     hive: FakeHive, hook: Hook, start: Start
 ) -> None:

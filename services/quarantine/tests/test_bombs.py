@@ -76,6 +76,7 @@ async def test_a_pack_that_lies_about_a_size(ours: Ours, good: str, git: Path, s
     assert "is not valid" in await refused(ours, good)
 
 
+@pytest.mark.long
 async def test_a_pack_of_many_large_objects(
     ours: Ours, good: str, git: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
