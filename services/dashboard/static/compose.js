@@ -7,6 +7,7 @@ import { ask } from "./confirm.js";
 import { el, keyed, setSentence, setText, showError } from "./dom.js";
 import { keepDraft, recallDraft } from "./drafts.js";
 import { sends } from "./enter.js";
+import { fit } from "./fitted.js";
 import { delay } from "./recipients.js";
 import { plural } from "./text.js";
 
@@ -68,7 +69,7 @@ export class Compose {
       event.preventDefault();
       this.#send();
     });
-    addEventListener("resize", fit);
+    addEventListener("resize", () => fit(text));
     this.#replyTo(this.#inReplyTo);
   }
 
@@ -92,7 +93,7 @@ export class Compose {
     setText(recipient, to === EVERYBODY ? "all agents" : to);
     forget.hidden = to === MANAGER;
     this.#warn(to);
-    fit();
+    fit(text);
     const names = this.#matching();
     const open = names.length > 0;
     list.hidden = !open;
@@ -234,10 +235,4 @@ function makeOption(name) {
   const option = el("li", { id: `name-${name}` }, name === EVERYBODY ? "@* (all agents)" : `@${name}`);
   option.setAttribute("role", "option");
   return option;
-}
-
-// Make the box as high as its text; the style sheet limits it.
-function fit() {
-  text.style.height = "auto";
-  text.style.height = `${text.scrollHeight + text.offsetHeight - text.clientHeight}px`;
 }

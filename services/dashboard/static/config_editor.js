@@ -1,6 +1,7 @@
 // A text box for a file of a configuration: it grows with its text, which the server checks as it is typed.
 
 import { post } from "./api.js";
+import { fit } from "./fitted.js";
 import { putText } from "./text.js";
 
 /** The milliseconds without a key after which the text is checked. */
@@ -35,8 +36,7 @@ export class Checked {
   }
 
   #typed() {
-    this.#box.style.height = "auto";
-    this.#box.style.height = `${this.#box.scrollHeight + 2}px`;
+    fit(this.#box);
     this.#check += 1;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#ask(), PAUSE_MS);

@@ -17,6 +17,8 @@ from wire.records.broker import MessageState, QuestionState
 pytestmark = needs_chromium
 
 BOX = "#compose-text"
+SHOWN = "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))"
+"""Returns when all changes so far are on the screen."""
 SECOND = 1_000_000
 
 MARKDOWN = """# The *build*
@@ -143,6 +145,11 @@ async def test_the_flow_stays_at_its_end_until_the_reader_leaves_it(
         await browser.type(BOX, "line", Keys.SHIFT + Keys.ENTER + Keys.NULL)
         await browser.until(lambda d: abs(d.execute_script(f"return {gap}")) < 2)
     assert await browser.value(f"document.querySelector('{BOX}').clientHeight") > 80
+    # Most letters begin no line, and each is on the screen before the next one comes.
+    for letter in "slow":
+        await browser.type(BOX, letter)
+        await browser.do(lambda d: d.execute_async_script(SHOWN))
+    assert abs(await browser.value(gap)) < 2
     broker.arrive("alice", "operator", "the newest")
     await browser.sees(".message:last-child", "the newest")
     await browser.until(lambda d: abs(d.execute_script(f"return {gap}")) < 2)
