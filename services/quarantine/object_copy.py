@@ -19,17 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from services.quarantine.bounds import DEFAULT, Bounds
 from wire.errors import InvalidArgument, LimitExceeded, NotFound, Stopping
-
-MAX_FILES: Final = 20_000
-"""Entries in the directories of objects."""
-MAX_PACKS: Final = 50
-MAX_BYTES: Final = 64 * 2**20
-"""Bytes of all files together."""
-MAX_INFLATED: Final = 256 * 2**20
-"""Bytes of all single objects together, unpacked."""
-MAX_OBJECT: Final = 10 * 2**20
-"""Bytes of one single object, unpacked; a larger one is left out."""
 
 _ATTEMPTS: Final = 5
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -46,12 +37,15 @@ class _VanishedError(Exception):
 
 
 class ObjectCopy:
-    """One copy of the objects of a hostile repository, within the bounds above."""
+    """One copy of the objects of a hostile repository."""
 
-    def __init__(self, source: Path, target: Path) -> None:
+    def __init__(self, source: Path, target: Path, bounds: Bounds = DEFAULT) -> None:
+        """Prepare to copy the objects of the work tree `source` to the directory `target`."""
         self.stop = threading.Event()
         self._source = source
         self._target = target
+        self._bounds = bounds
+        self._name = source.name
         self._files = 0
         self._bytes = 0
         self._inflated = 0
@@ -76,7 +70,7 @@ class ObjectCopy:
             except OSError as error:
                 raise self._unreadable(error) from None
         raise InvalidArgument(
-            f"git is repacking the repository {self._source.name}; try again when it has finished."
+            f"git is repacking the repository {self._name}; try again when it has finished."
         )
 
     @contextlib.contextmanager
@@ -91,16 +85,16 @@ class ObjectCopy:
             yield at
 
     def _unreadable(self, error: OSError) -> Exception:
-        name = self._source.name
+        name = self._name
         if error.errno == errno.ENOENT:
-            return NotFound(f"There is no proposed repository {name}.")
+            return NotFound(f"There is no repository {self._name}.")
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             return InvalidArgument(
                 f"The repository {name} is not a valid git repository: {name}, .git and the "
                 "folders in .git must be directories, not links or files."
             )
         return InvalidArgument(
-            f"The repository {name} cannot be read: {error.strerror}. Make it readable for "
+            f"The repository {self._name} cannot be read: {error.strerror}. Make it readable for "
             "everybody (chmod -R a+rX .git), and end programs that hold leases on its files."
         )
 
@@ -114,15 +108,15 @@ class ObjectCopy:
         with os.scandir(folder) as entries:
             for entry in entries:
                 self._files += 1
-                if self._files > MAX_FILES:
-                    raise self._too_large(f"more than {MAX_FILES} files")
+                if self._files > self._bounds.files:
+                    raise self._too_large(f"more than {self._bounds.files} files")
                 if self.stop.is_set():
-                    raise Stopping("Approvals is stopping; try again.")
+                    raise Stopping("The service is stopping; try again.")
                 yield entry.name
 
     def _too_large(self, what: str) -> LimitExceeded:
         return LimitExceeded(
-            f"The repository {self._source.name} has {what} of objects. Run `git gc --prune=now` "
+            f"The repository {self._name} has {what} of objects. Run `git gc --prune=now` "
             "in it, and do not commit large files."
         )
 
@@ -151,8 +145,8 @@ class ObjectCopy:
         (self._target / "pack").mkdir(exist_ok=True)
         try:
             for name in filter(_PACK.fullmatch, self.entries(at)):
-                if len(packs) == MAX_PACKS:
-                    raise self._too_large(f"more than {MAX_PACKS} packs")
+                if len(packs) == self._bounds.packs:
+                    raise self._too_large(f"more than {self._bounds.packs} packs")
                 data = self.read(at, name)
                 if data is None:
                     raise _VanishedError
@@ -176,8 +170,8 @@ class ObjectCopy:
             if not stat.S_ISREG(status.st_mode):
                 return None
             self._bytes += status.st_size
-            if self._bytes > MAX_BYTES:
-                raise self._too_large(f"more than {MAX_BYTES // 2**20} MiB")
+            if self._bytes > self._bounds.size:
+                raise self._too_large(f"more than {self._bounds.size // 2**20} MiB")
             # Not more than that: it may grow meanwhile.
             return file.read(status.st_size)
 
@@ -188,12 +182,12 @@ class ObjectCopy:
         """
         unpacking = zlib.decompressobj()
         try:
-            content = unpacking.decompress(data, MAX_OBJECT + 32)
+            content = unpacking.decompress(data, self._bounds.single + 32)
         except zlib.error:
             return False
         self._inflated += len(content)
-        if self._inflated > MAX_INFLATED:
-            raise self._too_large(f"more than {MAX_INFLATED // 2**20} MiB, unpacked,")
+        if self._inflated > self._bounds.unpacked:
+            raise self._too_large(f"more than {self._bounds.unpacked // 2**20} MiB, unpacked,")
         header = _HEADER.match(content)
         whole = unpacking.eof and not unpacking.unused_data
         if not whole or header is None or len(content) != header.end() + int(header[1]):

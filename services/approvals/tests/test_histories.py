@@ -122,11 +122,8 @@ async def test_too_many_references_are_refused(
         await ours.take_history("alice")
 
 
-async def test_a_large_history_is_refused(
-    ours: Repositories, copied: WorkTree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copied.commit({"agent.nix": os.urandom(5000).hex()})
-    monkeypatch.setattr("services.quarantine.quarantine.MAX_NEW", 1000)
+async def test_a_large_history_is_refused(ours: Repositories, copied: WorkTree) -> None:
+    copied.commit({name: os.urandom(8_000_000) for name in ("a", "b", "c")})
     with pytest.raises(LimitExceeded, match="may be added at a time"):
         await ours.take_history("alice")
     assert await ours.tags("alice") == {}

@@ -80,7 +80,7 @@ async def test_a_missing_commit_or_repository_is_not_found(
     with pytest.raises(NotFound, match="no configurations of the agent 'bob'"):
         await ours.fetch("bob", commit)
     theirs.remove()
-    with pytest.raises(NotFound, match="no proposed repository alice"):
+    with pytest.raises(NotFound, match="There is no repository alice"):
         await ours.fetch("alice", commit)
     blob = await ours.commit_file("alice", "x", "m", parent=None)
     tree = await ours.resolve("alice", blob)

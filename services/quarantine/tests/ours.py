@@ -1,9 +1,11 @@
 """A repository of ours into which commits are taken."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from services.quarantine.bounds import Bounds
 from services.quarantine.quarantine import Quarantine
 from services.quarantine.runner import git, resolve, run
 from wire.errors import InvalidArgument, LimitExceeded, NotFound
@@ -15,7 +17,12 @@ class Ours:
     def __init__(self, home: Path, theirs: Path, scratch: Path) -> None:
         self.home = home
         self._theirs = theirs
-        self._quarantine = Quarantine(scratch)
+        self._scratch = scratch
+        self.bind()
+
+    def bind(self, **bounds: Any) -> None:
+        """Take commits within other bounds; see Bounds."""
+        self._quarantine = Quarantine(self._scratch, Bounds(**bounds))
 
     async def create(self) -> None:
         await git(self.home, "init", "--quiet", "--bare", "--template=")

@@ -5,10 +5,13 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from services.quarantine import object_copy, quarantine, runner
+from services.quarantine import runner
+from services.quarantine.bounds import DEFAULT
+from services.quarantine.runner import HOSTILE
 from services.quarantine.tests.objects import (
     commit,
     entry,
@@ -21,7 +24,7 @@ from services.quarantine.tests.objects import (
 )
 from services.quarantine.tests.ours import Ours, refused
 from services.quarantine.tests.worktree import WorkTree
-from wire.errors import LimitExceeded, Timeout
+from wire.errors import HiveError, LimitExceeded, Timeout
 
 SOON = 60.0
 """Seconds, on a busy machine; each takes a few at most."""
@@ -77,11 +80,9 @@ async def test_a_pack_that_lies_about_a_size(ours: Ours, good: str, git: Path, s
 
 
 @pytest.mark.long
-async def test_a_pack_of_many_large_objects(
-    ours: Ours, good: str, git: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_pack_of_many_large_objects(ours: Ours, good: str, git: Path) -> None:
     """Each object fits into memory, but all together take much processor time."""
-    monkeypatch.setattr(quarantine, "SECONDS", 2.0)
+    ours.bind(seconds=2.0)
     one = entry("blob", 200 * 2**20, zlib.compress(bytes(200 * 2**20), 9))
     write_pack(git, [one] * 100)
     with pytest.raises(Timeout, match=r"within 2 s"):
@@ -100,13 +101,13 @@ async def test_a_file_that_is_larger_than_the_disk(ours: Ours, good: str, git: P
 
 
 async def test_many_files(ours: Ours, good: str, git: Path) -> None:
-    for number in range(object_copy.MAX_FILES):
+    for number in range(DEFAULT.files):
         (git / "objects/pack" / f"x{number}").touch()
     assert "more than 20000 files" in await refused(ours, good)
 
 
 async def test_many_packs(ours: Ours, good: str, git: Path) -> None:
-    for number in range(object_copy.MAX_PACKS + 1):
+    for number in range(DEFAULT.packs + 1):
         (git / f"objects/pack/pack-{number:040x}.pack").touch()
     assert "more than 50 packs" in await refused(ours, good)
 
@@ -122,17 +123,38 @@ async def test_a_commit_that_brings_much(ours: Ours, theirs: WorkTree) -> None:
     assert await ours.fetch(found) == found
 
 
-async def test_many_small_objects_are_too_much(
-    ours: Ours, theirs: WorkTree, good: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_many_small_objects_are_too_much(ours: Ours, theirs: WorkTree, good: str) -> None:
     """git holds the names of all objects in memory, and the objects are kept for ever."""
     await ours.keep(await ours.fetch(good))
-    monkeypatch.setattr(quarantine, "MAX_NEW_OBJECTS", 6)
+    ours.bind(new_objects=6)
     many = theirs.commit({f"{number}": f"{number}" for number in range(5)})
     with pytest.raises(LimitExceeded, match="add 7 objects; at most"):
         await ours.fetch(many)
-    monkeypatch.setattr(quarantine, "MAX_NEW_OBJECTS", 7)
+    ours.bind(new_objects=7)
     assert await ours.fetch(many) == many
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        ({"files": 1}, "more than 1 files of objects"),
+        ({"size": 2**20}, "more than 1 MiB of objects"),
+        ({"unpacked": 2**20}, "more than 1 MiB, unpacked, of objects"),
+        ({"single": 2**20}, "cannot be fetched"),
+        ({"new": 2**20}, "at most 1 MiB may be added"),
+        ({"step_seconds": 0.0}, "did not end within 0 s"),
+        ({"limits": HOSTILE._replace(file=2**16)}, "cannot be fetched"),
+    ],
+)
+async def test_each_use_has_its_own_bounds(
+    ours: Ours, theirs: WorkTree, bounds: dict[str, Any], said: str
+) -> None:
+    found = theirs.commit({"large": random.Random(1).randbytes(2**21)})
+    ours.bind(**bounds)
+    with pytest.raises(HiveError, match=said):
+        await ours.fetch(found)
+    ours.bind()
+    assert await ours.fetch(found) == found
 
 
 async def test_packs_are_not_held_in_memory_whole(ours: Ours) -> None:
