@@ -27,6 +27,7 @@ from services.dashboard.clients.logs import ContainerLogs, HostLogs
 from services.dashboard.clients.measurements import Measurements
 from services.dashboard.clients.samples import Samples
 from services.dashboard.clients.services import ExplainingCaller
+from services.dashboard.clients.webhooks import Webhooks
 from services.dashboard.http.agent_handlers import AgentHandlers
 from services.dashboard.http.approval_handlers import ApprovalHandlers
 from services.dashboard.http.connection import Connection
@@ -35,6 +36,7 @@ from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.exports import Exports
 from services.dashboard.http.failures import Failures
 from services.dashboard.http.handlers import Handlers
+from services.dashboard.http.hook_handlers import HookHandlers
 from services.dashboard.http.ledger_handlers import LedgerHandlers
 from services.dashboard.http.listener import ListenerError, base_url, inherited_socket, is_local
 from services.dashboard.http.log_handlers import LogHandlers
@@ -182,6 +184,7 @@ class DashboardService(unit.Service):
             terminals,
             LedgerHandlers(Costs(caller), EgressHosts(caller)),
             self._logs,
+            HookHandlers(Webhooks(bus), Failures()),
         )
         self.application = handlers.application()
         # With handler_cancellation, a page that closes ends its stream at once. Otherwise the

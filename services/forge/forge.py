@@ -7,8 +7,9 @@ from hashlib import sha256
 from http import HTTPStatus
 from typing import Final, Protocol
 
+from services import signature
 from services.config import ForgeConfig
-from services.forge import events, payload, signature, texts
+from services.forge import events, payload, texts
 from services.forge.bounds import Bounds, Verdict
 from services.forge.events import Event, Reason
 from services.forge.http import Refused, Request

@@ -6,6 +6,7 @@ from services.directories import state_directory
 from services.projects.access import Gate
 from services.projects.credentials import Credentials
 from services.projects.fetches import Fetches
+from services.projects.hooks import Hooks
 from services.projects.interface import Projects1
 from services.projects.projects import Projects
 from services.projects.repositories import Repositories
@@ -18,8 +19,9 @@ from wire.bus import Bus
 class ProjectsService(unit.Service):
     """The running service."""
 
-    def __init__(self, projects: Projects, store: Store, resolver: Resolver) -> None:
+    def __init__(self, projects: Projects, hooks: Hooks, store: Store, resolver: Resolver) -> None:
         self._projects = projects
+        self._hooks = hooks
         self._store = store
         self._resolver = resolver
 
@@ -29,6 +31,7 @@ class ProjectsService(unit.Service):
 
     async def close(self) -> None:
         """End the fetches and close the store; the next start goes on from there."""
+        self._hooks.close()
         await self._projects.close()
         self._resolver.close()
         self._store.close()
@@ -45,12 +48,14 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     store = Store(state / "projects.sqlite")
     repositories = Repositories(state)
     resolver = Resolver()
-    gate = Gate(Credentials(credentials.directory()), resolver)
+    known = Credentials(credentials.directory())
+    gate = Gate(known, resolver)
     fetches = Fetches(store, repositories, gate)
     projects = Projects(store, repositories, gate, fetches)
     await projects.reconcile()
-    bus.export(names.PROJECTS_PATH, Projects1(projects))
-    return ProjectsService(projects, store, resolver)
+    hooks = Hooks(known, projects.fetch)
+    bus.export(names.PROJECTS_PATH, Projects1(projects, hooks))
+    return ProjectsService(projects, hooks, store, resolver)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""The keys and tokens for upstream, which systemd has passed to this unit alone.
+"""The keys and tokens for upstream, and the secrets of webhooks, which systemd has passed to this
+unit alone.
 
 git and ssh read the files by their paths: no secret is in an argument, a variable, a configuration
 or a log.
 """
 
+import logging
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -11,11 +13,20 @@ from typing import Final
 
 from services import credentials
 from services.errors import ConfigError
+from wire import names
 from wire.errors import InvalidArgument, NotFound
+
+log = logging.getLogger(__name__)
 
 DIRECTORY: Final = "/etc/hyperhive/credentials/projects"
 """The directory from which systemd takes them."""
 PREFIX: Final = "projects_"
+STANDARD: Final = "whsec_"
+"""The beginning of a secret of the Standard Webhooks, which newer versions of GitLab make."""
+WEBHOOK: Final = ".webhook"
+"""The end of the name of a file with the secret of a webhook: no credential for upstream has it."""
+MIN_SECRET: Final = 16
+"""The characters of the secret of a webhook, at least: anybody may try to guess it."""
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _KEY: Final = b"-----BEGIN "
@@ -47,7 +58,7 @@ class Credentials:
                 f"{name[:40]!r} is not a valid name of a credential: use at most 32 lower-case "
                 "letters, digits and hyphens."
             )
-        path = (self._folder or Path("/nonexistent")) / f"{PREFIX}{name}"
+        path = self._file(name)
         try:
             with path.open("rb") as file:
                 start = file.read(len(_KEY))
@@ -68,3 +79,30 @@ class Credentials:
         except ConfigError as error:
             raise InvalidArgument(f"{error} A private key of ssh begins with -----BEGIN.") from None
         return path, CredentialKind.TOKEN
+
+    def webhook(self, project: str) -> str | None:
+        """Return the secret of the webhook of a project; None: it has none, or no valid one.
+
+        Args:
+            project: the name of a project, or any other text.
+        """
+        if not names.PROJECT_NAME.fullmatch(project):
+            return None
+        source = f"{DIRECTORY}/{project}{WEBHOOK}"
+        try:
+            found = credentials.token(self._file(f"{project}{WEBHOOK}"), source)
+        except ConfigError as error:
+            log.warning("%s", error)
+            return None
+        if found is not None and len(found.removeprefix(STANDARD)) < MIN_SECRET:
+            log.warning(
+                "%s is too short: anybody could guess it. Store at least %d random characters, "
+                "such as those of `openssl rand -hex 32`.",
+                source,
+                MIN_SECRET,
+            )
+            return None
+        return found
+
+    def _file(self, name: str) -> Path:
+        return (self._folder or Path("/nonexistent")) / f"{PREFIX}{name}"

@@ -2,20 +2,22 @@
 
 from services.projects import options as checked
 from services.projects.fetches import Listener
+from services.projects.hooks import Hooks
 from services.projects.progress import Step
 from services.projects.projects import Projects
 from wire import names
 from wire.interface import Interface, method, signal
 from wire.principal import OPERATOR, service
 from wire.records import projects as records
-from wire.types import Dict, Str, UInt64
+from wire.types import Bytes, Dict, Str, UInt64
 
 
 class Projects1(Interface, name=names.PROJECTS):
     """The object of the service."""
 
-    def __init__(self, projects: Projects) -> None:
+    def __init__(self, projects: Projects, hooks: Hooks) -> None:
         self._projects = projects
+        self._hooks = hooks
         listener = Listener(changed=self._signal_change, progress=self._signal_progress)
         projects.listen(listener, self._signal_removed)
 
@@ -50,6 +52,10 @@ class Projects1(Interface, name=names.PROJECTS):
     @method(allow=OPERATOR)
     async def Show(self, name: Str) -> records.ProjectDetails:
         return await self._projects.show(name)
+
+    @method(allow=service("dashboard"))
+    async def ReceiveHook(self, name: Str, headers: Dict, body: Bytes) -> None:
+        self._hooks.receive(name, checked.HOOK.parse(headers), body)
 
     @signal()
     def ProjectChanged(self, name: Str, state: records.ProjectState) -> None: ...

@@ -5,7 +5,7 @@ from typing import Final
 from pydantic import Field
 
 from services.options import Options
-from wire.records.projects import AddOptions, SetOptions
+from wire.records.projects import AddOptions, HookHeaders, SetOptions
 
 _NAME: Final = Field(min_length=1, max_length=200)
 
@@ -16,6 +16,10 @@ ADD: Final = Options(
     credential=_NAME,
     depth=Field(ge=1, le=1_000_000),
     filter=_NAME,
+)
+_HEADER: Final = Field(max_length=8000)
+HOOK: Final = Options(
+    HookHeaders, "header of ReceiveHook", **dict.fromkeys(HookHeaders._fields, _HEADER)
 )
 SET: Final = Options(
     SetOptions,

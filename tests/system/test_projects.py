@@ -1,8 +1,11 @@
-"""Projects on a real host: a forge over ssh and https, the unit's sandbox, kills, and the timer."""
+"""Projects on a real host: a forge over ssh and https, the sandbox, kills, timer and webhooks."""
 
+import hmac
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -127,21 +130,57 @@ def test_a_killed_service_fetches_again(forge: Forge) -> None:
     assert left == ""
 
 
+@contextmanager
+def changes(hive: Hive, name: str) -> Iterator[Iterator[str]]:
+    """Yield the states that a project gets from now on."""
+    rule = f"type='signal',interface='{names.PROJECTS}',member='ProjectChanged',arg0='{name}'"
+    with hive.popen("busctl", "monitor", "--json=short", f"--match={rule}") as monitor:
+        assert monitor.stderr is not None
+        assert monitor.stdout is not None
+        assert "Monitoring" in monitor.stderr.readline()
+        yield (json.loads(line)["payload"]["data"][1] for line in monitor.stdout)
+        monitor.kill()
+
+
 def test_the_timer_fetches_all(forge: Forge) -> None:
     hive = forge.hive
     forge.project("add", "local", f"{ROOT}/website.git")
     made = forge.commit()
     assert hive.run("systemctl", "is-active", "hive-fetch.timer").stdout == "active\n"
-    rule = f"type='signal',interface='{names.PROJECTS}',member='ProjectChanged',arg0='local'"
-    with hive.popen("busctl", "monitor", "--json=short", f"--match={rule}") as monitor:
-        assert monitor.stderr is not None
-        assert monitor.stdout is not None
-        assert "Monitoring" in monitor.stderr.readline()
+    with changes(hive, "local") as states:
         hive.run("systemctl", "start", "hive-fetch.service")
-        states = (json.loads(line)["payload"]["data"][1] for line in monitor.stdout)
         assert (next(states), next(states)) == ("fetching", "ready")
-        monitor.kill()
     assert forge.project("show", "local")["commit"] == made
+
+
+def test_a_webhook_at_the_dashboard_fetches_at_once(forge: Forge) -> None:
+    hive = forge.hive
+    forge.project("add", "hooked", f"{ROOT}/website.git")
+    secret = "a-secret-of-the-forge"
+    hive.run("sh", "-c", f"umask 077; cat > {CREDENTIALS}/hooked.webhook", input=f"{secret}\n")
+    hive.run("systemctl", "restart", UNIT)
+    body = b'{"ref": "refs/heads/main"}'
+
+    def deliver(signature: str) -> tuple[int, str]:
+        connection = HTTPConnection("127.0.0.1", hive.ports.dashboard, timeout=60)
+        with closing(connection):
+            headers = {"X-Forgejo-Signature": signature, "Content-Type": "application/json"}
+            connection.request("POST", "/hooks/hooked", body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    status, said = deliver("0" * 64)
+    assert status == 403
+    assert "has another secret" in said
+    made = forge.commit()
+    with changes(hive, "hooked") as states:
+        assert deliver(hmac.digest(secret.encode(), body, "sha256").hex()) == (200, "{}")
+        assert (next(states), next(states)) == ("fetching", "ready")
+    assert forge.project("show", "hooked")["commit"] == made
+    # No other method of projects is open to the dashboard's user.
+    call = ("busctl", "call", names.PROJECTS, names.PROJECTS_PATH, names.PROJECTS, "List")
+    done = hive.run("runuser", "-u", "hive-dashboard", "--", *call, check=False)
+    assert "Access denied" in done.stderr or "rejected" in done.stderr.lower()
 
 
 def test_the_users_of_agents_reach_nothing(forge: Forge) -> None:

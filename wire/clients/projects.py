@@ -2,8 +2,8 @@
 
 from wire import names
 from wire.clients.client import Client, remote
-from wire.records.projects import AddOptions, Project, ProjectDetails, SetOptions
-from wire.types import Str
+from wire.records.projects import AddOptions, HookHeaders, Project, ProjectDetails, SetOptions
+from wire.types import Bytes, Str
 
 
 class ProjectsClient(Client, interface=names.PROJECTS, path=names.PROJECTS_PATH):
@@ -32,6 +32,10 @@ class ProjectsClient(Client, interface=names.PROJECTS, path=names.PROJECTS_PATH)
     @remote("FetchAll")
     async def fetch_all(self) -> None:
         """Begin to fetch all projects that have an upstream."""
+
+    @remote("ReceiveHook")
+    async def receive_hook(self, name: Str, headers: HookHeaders, body: Bytes) -> None:
+        """Fetch a project, if its forge has signed this webhook."""
 
     @remote("List")
     async def list_projects(self) -> list[Project]:

@@ -1,10 +1,13 @@
 """The records of projects; docs/dbus.md describes each."""
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from wire.records.codec import dictionary, struct
 from wire.types import Bool, Int64, Str, StrList, UInt32, UInt64
+
+MAX_HOOK: Final = 2**20
+"""Bytes of the body of a webhook; one of a larger event is refused."""
 
 
 class ProjectState(StrEnum):
@@ -100,6 +103,22 @@ class SetOptions(NamedTuple):
     private: Bool | None = None
     forget_host_keys: Bool = False
     """Whether the keys of the host are forgotten, and those of the next fetch kept."""
+
+
+@dictionary()
+class HookHeaders(NamedTuple):
+    """The headers of a webhook that prove who has sent it; None: it has no such header.
+
+    The name of a header is that of its field, with hyphens.
+    """
+
+    x_forgejo_signature: Str | None = None
+    x_gitea_signature: Str | None = None
+    x_hub_signature_256: Str | None = None
+    x_gitlab_token: Str | None = None
+    webhook_id: Str | None = None
+    webhook_timestamp: Str | None = None
+    webhook_signature: Str | None = None
 
 
 @struct

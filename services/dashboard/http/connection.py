@@ -15,6 +15,8 @@ import re
 from enum import StrEnum
 from typing import Final
 
+from wire.records.projects import HookHeaders
+
 SESSION_HEADER: Final = "Hyperhive-Session"
 """The header with the session; `Authorization` may be used by a proxy with a login of its own, so
 it is read for the metrics alone."""
@@ -40,6 +42,10 @@ TERMINALS: Final = "/terminals/"
 """The beginning of the paths of web sockets. After the head of such a request the connection is a
 web socket, or is closed."""
 
+HOOKS: Final = "/hooks/"
+"""The beginning of the paths of webhooks, whose senders have no session: their signature counts."""
+
+_HOOK: Final = re.compile(rb"POST /hooks/[a-z0-9-]+ ")
 _UPGRADE: Final = re.compile(rb"GET /terminals/[A-Za-z0-9_-]+ ")
 
 _MORE: Final = {
@@ -47,6 +53,7 @@ _MORE: Final = {
     b"sec-websocket-key": _UPGRADE,
     b"sec-websocket-version": _UPGRADE,
     b"authorization": re.compile(rb"GET /metrics(?:\?\S*)? "),
+    **{one.replace("_", "-").encode(): _HOOK for one in HookHeaders._fields},
     b"user-agent": re.compile(rb"POST /login(?:/\S*)? "),
 }
 """Headers that are passed on with some requests only: the beginnings of these. The browser is named

@@ -14,6 +14,7 @@ from services.dashboard.http.approval_handlers import ApprovalHandlers
 from services.dashboard.http.connection import METRICS, REFUSED, Reason
 from services.dashboard.http.control_handlers import ControlHandlers
 from services.dashboard.http.event_streams import EventStreams
+from services.dashboard.http.hook_handlers import HookHandlers
 from services.dashboard.http.ledger_handlers import LedgerHandlers
 from services.dashboard.http.log_handlers import LogHandlers
 from services.dashboard.http.login_handlers import LoginHandlers
@@ -77,6 +78,7 @@ class Handlers:
         terminals: Terminals,
         ledger: LedgerHandlers,
         logs: LogHandlers,
+        hooks: HookHandlers,
     ) -> None:
         self._access = access
         self._logins = logins
@@ -95,6 +97,7 @@ class Handlers:
         self._terminals = terminals
         self._ledger = ledger
         self._logs = logs
+        self._hooks = hooks
         self._files, self._version = pages.load(), pages.version_of()
         self._document: openapi.Json = {}
 
@@ -148,6 +151,7 @@ class Handlers:
         page = self._files["terminal.html"]
         app.add_routes(TerminalHandlers(self._access, self._terminals, page).routes())
         app.add_routes(self._messages.routes())
+        app.add_routes(self._hooks.routes())
         return app
 
     def _file(self, name: str) -> web.Response:

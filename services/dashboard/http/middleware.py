@@ -15,7 +15,7 @@ from services.config import DashboardConfig
 from services.dashboard.http import roles
 from services.dashboard.http.answers import STATUS, page_refusal, refusal
 from services.dashboard.http.browsers import short_name
-from services.dashboard.http.connection import METRICS, REFUSED, SESSION_HEADER, TERMINALS
+from services.dashboard.http.connection import HOOKS, METRICS, REFUSED, SESSION_HEADER, TERMINALS
 from services.dashboard.http.pages import is_page
 from services.dashboard.http.places import Owner
 from services.dashboard.http.proxy import Proxy
@@ -131,7 +131,8 @@ class AccessControl:
     def _origin_fits(request: web.Request) -> bool:
         origin = request.headers.get("Origin")
         if origin is None:
-            return request.method in ("GET", "HEAD")
+            # A forge is not a browser, and names none.
+            return request.method in ("GET", "HEAD") or _is_hook(request)
         return origin in (f"http://{request.host}", f"https://{request.host}")
 
     @web.middleware
@@ -210,11 +211,16 @@ class AccessControl:
 
 def _is_open(request: web.Request) -> bool:
     """Whether a request needs no session: a login, or a GET that says nothing about the hive."""
-    if request.path == "/login" or request.path.startswith("/login/"):
+    if request.path == "/login" or request.path.startswith("/login/") or _is_hook(request):
         return True
     # The path of a terminal has a ticket, which is the right to open it.
     is_file = is_page(request.path) or request.path.startswith(("/static/", REFUSED, TERMINALS))
     return is_file and request.method in ("GET", "HEAD")
+
+
+def _is_hook(request: web.Request) -> bool:
+    """Whether a request is a webhook of a forge, which its signature admits."""
+    return request.method == "POST" and request.path.startswith(HOOKS)
 
 
 def _no_page(path: str) -> str:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from services.dashboard.http import bodies, queries
-from services.dashboard.http.connection import SESSION_HEADER
+from services.dashboard.http.connection import HOOKS, SESSION_HEADER
 from services.dashboard.http.shapes import agents, configurations, logins, messages, rows, shape
 
 Json = dict[str, Any]
@@ -48,6 +48,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "POST /login/proxy": Operation(logins.Begun, bodies.Nothing),
     "POST /login/passkey/begin": Operation(logins.Challenge, bodies.Nothing),
     "POST /login/passkey": Operation(logins.Begun, bodies.LoginPasskey),
+    "POST /hooks/{project}": Operation(),
     "POST /logout": Operation(),
     "GET /api/openapi.json": Operation(shape.Shape),
     "GET /api/session": Operation(logins.OwnSession),
@@ -235,7 +236,7 @@ def _described(route: Route, operation: Operation, refs: Mapping[Any, Json]) -> 
             "default": {"description": "It was refused, or failed.", "content": failed},
         },
     }
-    if route.path.startswith("/login"):
+    if route.path.startswith(("/login", HOOKS)):
         described["security"] = []
     if operation.body is not None:
         body = {"application/json": {"schema": refs[operation.body]}}

@@ -35,7 +35,7 @@ it is open, is not used by new pages."""
 ERROR: Final = "error.html"
 """The page of an error; `error` fills it."""
 
-NO_PAGES: Final = ("/api", "/static", "/terminals", "/metrics", "/logout", "/refused")
+NO_PAGES: Final = ("/api", "/static", "/terminals", "/metrics", "/logout", "/refused", "/hooks")
 """The paths that are not pages, nor any path below them; neither are those below /login."""
 
 

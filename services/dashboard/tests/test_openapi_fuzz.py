@@ -32,7 +32,7 @@ KNOWN: dict[str, Any] = {
 
 APART = frozenset(
     {"/api/events", "/api/logs/stream", "/logout", "/api/sessions/{id}/revoke"}
-    | {"/login", "/login/proxy", "/login/passkey"}
+    | {"/login", "/login/proxy", "/login/passkey", "/hooks/{project}"}
 )
 """The paths that do not end, that end the session, or that are slow after failures."""
 

@@ -8,8 +8,8 @@ from services.errors import ConfigError
 from services.forge.__main__ import secret
 from services.forge.bounds import HOUR, Bounds, Verdict
 from services.forge.replays import SIZE, Replays
-from services.forge.signature import is_signed
 from services.forge.tests.payloads import SECRET, signature
+from services.signature import is_signed
 
 BODY = b'{"action": "opened"}'
 GOOD = signature(BODY)

@@ -20,7 +20,7 @@ from wire.clients.projects import ProjectsClient
 from wire.errors import AccessDenied, InvalidArgument, NotFound
 from wire.fixtures import Connect
 from wire.principal import DASHBOARD, THE_MANAGER, Kind, Principal, agent
-from wire.records.projects import AddOptions, ProjectState, SetOptions
+from wire.records.projects import AddOptions, HookHeaders, ProjectState, SetOptions
 from wire.testing import FixedPrincipals
 
 ROOM = Path(__file__).parents[1]
@@ -103,6 +103,8 @@ async def test_the_operator_calls_and_the_timer_fetches(
     projects = await client(connect, principals, who)
     if who is DASHBOARD:
         assert await projects.list_projects() == []
+        with pytest.raises(AccessDenied, match="has another secret"):
+            await projects.receive_hook("w", HookHeaders(x_gitlab_token="guess"), b"\xff")
         return
     for call in (
         projects.list_projects(),
@@ -112,6 +114,7 @@ async def test_the_operator_calls_and_the_timer_fetches(
         projects.fetch("w"),
         projects.cancel_fetch("w"),
         projects.show("w"),
+        projects.receive_hook("w", HookHeaders(), b""),
     ):
         with pytest.raises(AccessDenied):
             await call
@@ -122,7 +125,7 @@ async def test_the_operator_calls_and_the_timer_fetches(
             await projects.fetch_all()
 
 
-def test_the_policy_lets_the_timer_call_one_method_and_agents_none() -> None:
+def test_the_policy_lets_two_services_call_one_method_each_and_agents_none() -> None:
     policy = ET.parse(ROOM / "org.hyperhive.Projects1.conf").getroot()
     members = {
         p.get("user") or p.get("group"): [rule.get("send_member") for rule in p]
@@ -130,7 +133,8 @@ def test_the_policy_lets_the_timer_call_one_method_and_agents_none() -> None:
         if p.get("user") or p.get("group")
     }
     assert members["hive-fetch"] == ["FetchAll"]
-    assert set(members) == {"hive-projects", "root", "hive", "hive-fetch"}
+    assert members["hive-dashboard"] == ["ReceiveHook"]
+    assert set(members) == {"hive-projects", "root", "hive", "hive-fetch", "hive-dashboard"}
 
 
 def test_the_readme_has_each_method_and_the_table_of_states() -> None:

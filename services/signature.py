@@ -25,5 +25,5 @@ def is_signed(secret: bytes, headers: Mapping[str, str], body: bytes) -> bool:
     for name, prefix in HEADERS:
         if given := headers.get(name, ""):
             wanted = prefix + hmac.digest(secret, body, "sha256").hex()
-            return hmac.compare_digest(given.encode("latin-1"), wanted.encode())
+            return hmac.compare_digest(given.encode(errors="replace"), wanted.encode())
     return False
