@@ -1,6 +1,8 @@
 """The places of credentials, and the command that helps an agent whose credentials are missing."""
 
+import re
 from enum import StrEnum
+from typing import Final
 
 KEY_FILE = "/etc/hyperhive/credentials/anthropic_api_key"
 """The file in which earlier versions kept the operator's API key; gateways still read it."""
@@ -10,6 +12,21 @@ GATEWAY_DIRECTORY = "/etc/hyperhive/credentials/gateway"
 
 ASSISTANT_DIRECTORY = "/etc/hyperhive/credentials/assistant"
 """The directory of the tokens of assistants: a file for each client, with the hash of its token."""
+
+
+PROJECT_DIRECTORY: Final = "/etc/hyperhive/credentials/projects"
+"""The directory of the credentials of projects: CREDENTIAL for an upstream, PROJECT.webhook for the
+secret of a webhook. Those in PROJECT_DIRECTORY with `.cred` are encrypted."""
+ENCRYPTED: Final = ".cred"
+"""The end of the name of an encrypted file, or of a directory of them."""
+WEBHOOK: Final = ".webhook"
+"""The end of the name of a file with the secret of a webhook: no credential for upstream has it."""
+SIGNING_TOKEN: Final = "whsec_"
+"""The beginning of a secret of the Standard Webhooks, which new versions of GitLab make."""
+MIN_WEBHOOK_SECRET: Final = 16
+"""The characters of the secret of a webhook, at least: anybody may try to guess it."""
+PROJECT_CREDENTIAL: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+"""The shape of the name of a credential for an upstream."""
 
 
 class AssistantRight(StrEnum):

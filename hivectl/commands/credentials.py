@@ -1,11 +1,12 @@
-"""The commands about the credentials of the gateway: credentials set, list, remove."""
+"""The commands about the credentials of gateways and projects: credentials set, list, remove."""
 
 import os
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
-from hivectl.arguments.completers import complete_agents
+from hivectl.arguments.completers import complete_agents, complete_projects
 from hivectl.command_table import Group
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output.formats import iso_time, local_time
@@ -14,52 +15,77 @@ from hivectl.output.terminal import Output, confirm
 from hivectl.output.text import literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hivectl.host.credentials import Place, Places, Stored
 
 
 @click.group(cls=Group)
 def credentials() -> None:
-    """Store the API keys and tokens that the gateways use.
+    """Store the API keys and tokens that gateways and projects use.
 
     No container ever holds one: the gateway of an agent puts it into the requests that leave. The
-    gateway uses the credential of the agent, or else the one of all agents. Only root can run
-    these commands.
+    gateway uses the credential of the agent, or else the one of all agents. The credentials of
+    projects are for hive-projects alone. Only root can run these commands.
     """
 
 
-_name = click.argument("name", required=False, shell_complete=complete_agents)
-_forge = click.option(
-    "--forge", is_flag=True, help="Use the token of the agent's account in the forge."
-)
+def _complete(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Offer projects with the options of projects, else agents."""
+    of_projects = context.params.get("project") or context.params.get("webhook")
+    return (complete_projects if of_projects else complete_agents)(context, parameter, incomplete)
+
+
+_name = click.argument("name", required=False, shell_complete=_complete)
+
+
+def _purposes(command: "Callable[..., None]") -> "Callable[..., None]":
+    """Add the options for credentials that are not for the model."""
+    for option, text in (
+        ("--webhook", "Use the secret of the webhook of the project NAME."),
+        ("--project", "Use the deploy key or token NAME, for upstreams of projects."),
+        ("--forge", "Use the token of the agent's account in the forge."),
+    ):
+        command = click.option(option, is_flag=True, help=text)(command)
+    return command
 
 
 @credentials.command("set")
 @_name
-@_forge
+@_purposes
 @click.option("--plain", is_flag=True, help="Do not encrypt: store it readable, for root alone.")
 @output_options
-def set_credential(name: str | None, forge: bool, plain: bool) -> None:
+def set_credential(
+    name: str | None, forge: bool, project: bool, webhook: bool, plain: bool
+) -> None:
     """Store the credential of the agent NAME, or that of all agents.
 
     You type the secret at the prompt, or pass it on standard input; it is never an argument, which
     every user of the host could read. It is an API key, or a token that `claude setup-token`
-    prints. With --forge, it is the token of the account that NAME has in the forge. systemd-creds
-    encrypts the secret for this host, if the host has that program.
+    prints. systemd-creds encrypts the secret for this host, if the host has that program.
 
-    The gateways that hold the former credential are stopped; the next request uses the new one.
+    With --forge, it is the token of the account that NAME has in the forge. With --project, it is a
+    token, or a private key of ssh without a passphrase, for `hivectl project add ... --credential
+    NAME`. With --webhook, it is the secret of the webhook of the project NAME.
+
+    The gateways that hold the former credential are stopped, and the next request uses the new
+    one. hive-projects is restarted, and does the fetches again that this ends.
     """
     from hivectl.host import credentials as files
+    from hivectl.host import secret_input
 
-    place = _place(name, forge)
-    secret = files.read_secret(place.words)
+    place = _place(name, forge=forge, project=project, webhook=webhook)
+    secret = secret_input.read(place)
     program = None if plain else files.encrypter()
     file = files.store(place, secret, program)
     output = Output()
     output.show(
-        {"agent": name, "forge": forge, "file": str(file), "encrypted": program is not None},
+        {**_owner_fields(place), "file": str(file), "encrypted": program is not None},
         [f"{place.words} is stored in {file}{'' if program else ', unencrypted'}"],
     )
-    _apply(name, output)
+    _apply(place, output)
 
 
 @credentials.command("list")
@@ -90,8 +116,7 @@ def list_credentials() -> None:
     output.show(
         [
             {
-                "agent": one.agent,
-                "forge": _is_of_forge(one),
+                **_owner_fields(one),
                 "encrypted": one.encrypted,
                 "changed": iso_time(one.changed),
                 "file": str(one.file),
@@ -105,69 +130,100 @@ def list_credentials() -> None:
 
 
 def _owner(stored: "Stored") -> str:
-    name = literal(stored.agent or "all agents")
-    return f"{name} (forge)" if _is_of_forge(stored) else name
-
-
-def _is_of_forge(stored: "Stored") -> bool:
     from hivectl.host.credentials import Purpose
 
-    return stored.purpose is Purpose.FORGE
+    kinds = {Purpose.FORGE: "forge", Purpose.PROJECT: "project", Purpose.WEBHOOK: "webhook"}
+    name = literal(stored.owner or "all agents")
+    return f"{name} ({kinds[stored.purpose]})" if stored.purpose in kinds else name
+
+
+def _owner_fields(one: "Place | Stored") -> dict[str, str | bool | None]:
+    """Return the fields of the JSON form that say for what a credential is."""
+    from hivectl.host.credentials import Purpose
+
+    of_projects = one.purpose.is_of_projects
+    return {
+        "agent": None if of_projects else one.owner,
+        "forge": one.purpose is Purpose.FORGE,
+        "project": one.owner if of_projects else None,
+        "webhook": one.purpose is Purpose.WEBHOOK,
+    }
 
 
 def _remark(stored: "Stored", bad: bool) -> str:
     if bad:
-        return " (this host cannot decrypt it, so its gateways do not start: store it again)"
+        return f" (this host cannot decrypt it, so {stops(stored)}: store it again)"
     return "" if stored.used else " (not used)"
+
+
+def stops(stored: "Stored") -> str:
+    """Return the consequence of a credential that cannot be decrypted, for a sentence."""
+    if stored.purpose.is_of_projects:
+        return "hive-projects does not start"
+    return "its gateways do not start"
 
 
 @credentials.command("remove")
 @_name
-@_forge
+@_purposes
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @output_options
-def remove_credential(name: str | None, forge: bool, yes: bool) -> None:
+def remove_credential(
+    name: str | None, forge: bool, project: bool, webhook: bool, yes: bool
+) -> None:
     """Delete the credential of the agent NAME, or that of all agents.
 
-    With --forge, the token of the account that NAME has in the forge is deleted.
+    With --forge, the token of the account that NAME has in the forge is deleted; with --project
+    the credential NAME of projects, and with --webhook the secret of the webhook of the project
+    NAME.
     """
     from hivectl.host import credentials as files
 
-    place = _place(name, forge)
+    place = _place(name, forge=forge, project=project, webhook=webhook)
     if not yes and place.files:
         confirm(f"Delete {place.words}?", "credentials remove")
     gone = [str(file) for file in files.remove(place)]
     output = Output()
-    output.show(
-        {"agent": name, "forge": forge, "removed": gone}, [f"deleted {file}" for file in gone]
-    )
-    _apply(name, output)
+    output.show({**_owner_fields(place), "removed": gone}, [f"deleted {file}" for file in gone])
+    _apply(place, output)
 
 
-def _apply(name: str | None, output: Output) -> None:
-    """Have the next request use the stored credential."""
-    from hivectl.host.credentials import stop_gateways
+def _apply(place: "Place", output: Output) -> None:
+    """Have the units use the stored credential."""
+    from hivectl.host.credentials import apply
 
-    if not stop_gateways(name):
-        output.note(
-            "systemd could not be asked to stop the gateways that run. Run: systemctl stop "
-            f"'hive-gateway@{name or '*'}.service'"
-        )
+    if command := apply(place):
+        output.note(f"systemd could not be asked to use it. Run: {command}")
 
 
-def _place(name: str | None, forge: bool) -> "Place":
-    from wire.names import check_agent_name
+def _place(name: str | None, *, forge: bool, project: bool, webhook: bool) -> "Place":
+    from wire.credentials import PROJECT_CREDENTIAL
+    from wire.names import check_agent_name, check_project_name
 
     _need_root()
-    if name is not None:
-        check_agent_name(name)
-    if not forge:
-        return places().of(name)
+    if forge + project + webhook > 1:
+        raise CommandError(Exit.USAGE, "Give one of --forge, --project and --webhook.")
     if name is None:
-        raise CommandError(
-            Exit.USAGE, "Each agent has a token of its own in the forge: name the agent."
-        )
-    return places().of_forge(name)
+        if forge:
+            raise CommandError(
+                Exit.USAGE, "Each agent has a token of its own in the forge: name the agent."
+            )
+        if project or webhook:
+            raise CommandError(Exit.USAGE, f"Name the {'project' if webhook else 'credential'}.")
+        return places().of(None)
+    if webhook:
+        check_project_name(name)
+        return places().of_webhook(name)
+    if project:
+        if not PROJECT_CREDENTIAL.fullmatch(name):
+            raise CommandError(
+                Exit.USAGE,
+                f"{literal(name[:40])} is not a valid name of a credential: use at most 32 "
+                "lower-case letters, digits and hyphens.",
+            )
+        return places().of_project(name)
+    check_agent_name(name)
+    return places().of_forge(name) if forge else places().of(name)
 
 
 def places() -> "Places":

@@ -129,7 +129,7 @@ async def _answers(name: str, answer: Awaitable[object]) -> Check | None:
 
 
 def _credentials() -> list[Check]:
-    from hivectl.commands.credentials import places
+    from hivectl.commands.credentials import places, stops
     from hivectl.host import credentials as files
 
     if os.geteuid() != 0:
@@ -142,17 +142,17 @@ def _credentials() -> list[Check]:
             Check(
                 "credentials",
                 Verdict.BAD,
-                f"this host cannot decrypt {one.file}, so its gateways do not start",
+                f"this host cannot decrypt {one.file}, so {stops(one)}",
                 "store it again with `hivectl credentials set`",
             )
             for one in bad
         ]
-    if not stored:
+    if not any(one.purpose in files.MODEL for one in stored):
         return [
             Check(
                 "credentials",
                 Verdict.WARNING,
-                "none are stored: agents need logins of their own",
+                "none are stored for the model: agents need logins of their own",
                 "`hivectl credentials set` stores an API key or a token; `hivectl login NAME` logs "
                 "an agent in",
             )

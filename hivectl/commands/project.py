@@ -40,7 +40,7 @@ _name = click.argument("name", shell_complete=complete_projects)
 _credential = click.option(
     "--credential",
     metavar="CREDENTIAL",
-    help="The deploy key or token: a file in /etc/hyperhive/credentials/projects.",
+    help="The deploy key or token, which `hivectl credentials set --project` has stored.",
 )
 _no_wait = click.option(
     "--no-wait", is_flag=True, help="Return at once; do not wait for the end of the fetch."

@@ -1,4 +1,4 @@
-"""The credentials of the gateway: files that only root reads, and systemd for the gateway's units.
+"""The credentials of gateways and projects: files that only root reads, and systemd for the units.
 
 A credential is encrypted with systemd-creds, where there is one: then its file is of no use on
 another machine, or in a backup.
@@ -9,24 +9,18 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-import click
-
 from hivectl.exit_codes import CommandError, Exit
+from wire.credentials import ENCRYPTED, WEBHOOK
 
-MAX_SECRET: Final = 4096
-MIN_SECRET: Final = 8
 ENCRYPT_SECONDS: Final = 60.0
-
-_ENCRYPTED: Final = ".cred"
 
 
 class Purpose(StrEnum):
-    """The purpose of a credential, by the name of the systemd credential of a gateway."""
+    """The purpose of a credential."""
 
     ALL = "default"
     """The model, for all agents."""
@@ -34,13 +28,35 @@ class Purpose(StrEnum):
     """The model, for one agent."""
     FORGE = "forge"
     """The account of one agent in the forge."""
+    PROJECT = "projects"
+    """The upstreams of projects that name it."""
+    WEBHOOK = "webhook"
+    """The webhook of one project."""
+
+    @property
+    def is_of_projects(self) -> bool:
+        """Whether hive-projects uses it, and not a gateway."""
+        return self in (Purpose.PROJECT, Purpose.WEBHOOK)
+
+
+MODEL: Final = (Purpose.ALL, Purpose.AGENT)
+"""The purposes of the credentials for the model."""
+
+_WORDS: Final = {
+    Purpose.ALL: "the credential of all agents",
+    Purpose.AGENT: "the credential of {}",
+    Purpose.FORGE: "the token of {} in the forge",
+    Purpose.PROJECT: "the credential {} of projects",
+    Purpose.WEBHOOK: "the secret of the webhook of {}",
+}
 
 
 class Place(NamedTuple):
     """The files of one credential."""
 
     purpose: Purpose
-    agent: str | None
+    owner: str | None
+    """The agent or the project, or the name of a credential of projects; None: all agents."""
     plain: Path
     encrypted: Path
     old: Path | None = None
@@ -55,16 +71,14 @@ class Place(NamedTuple):
     @property
     def words(self) -> str:
         """The name of the credential, for a sentence."""
-        if self.purpose is Purpose.FORGE:
-            return f"the token of {self.agent} in the forge"
-        return f"the credential of {self.agent}" if self.agent else "the credential of all agents"
+        return _WORDS[self.purpose].format(self.owner)
 
 
 class Stored(NamedTuple):
     """A credential that is stored."""
 
     purpose: Purpose
-    agent: str | None
+    owner: str | None
     file: Path
     encrypted: bool
     changed: int
@@ -76,31 +90,35 @@ class Stored(NamedTuple):
 class Places:
     """Where the credentials lie."""
 
-    def __init__(self, directory: Path, old: Path, forge: Path) -> None:
+    def __init__(self, directory: Path, old: Path, forge: Path, projects: Path) -> None:
         """Remember the directories.
 
         Args:
             directory: contains the credentials for the model.
             old: the file of an earlier version.
             forge: contains the tokens of the forge.
+            projects: contains the credentials of projects; those in the directory with `.cred` at
+                the end are encrypted.
         """
         self._directory = directory
         self._old = old
         self._forge = forge
+        self._projects = projects
 
     @classmethod
     def of_host(cls) -> Self:
         """Return the places on this host."""
-        from wire.credentials import GATEWAY_DIRECTORY, KEY_FILE
+        from wire.credentials import GATEWAY_DIRECTORY, KEY_FILE, PROJECT_DIRECTORY
         from wire.forge import TOKEN_DIRECTORY
 
-        return cls(Path(GATEWAY_DIRECTORY), Path(KEY_FILE), Path(TOKEN_DIRECTORY))
+        paths = (GATEWAY_DIRECTORY, KEY_FILE, TOKEN_DIRECTORY, PROJECT_DIRECTORY)
+        return cls(*map(Path, paths))
 
     def of(self, agent: str | None) -> Place:
         """Return the place of the credential of `agent`, or of all agents."""
         if agent is None:
             plain = self._directory / "default"
-            encrypted = plain.with_name(f"default{_ENCRYPTED}")
+            encrypted = plain.with_name(f"default{ENCRYPTED}")
             return Place(Purpose.ALL, None, plain, encrypted, self._old)
         return _of_agent(Purpose.AGENT, self._directory, agent)
 
@@ -108,17 +126,30 @@ class Places:
         """Return the place of the token of `agent` in the forge."""
         return _of_agent(Purpose.FORGE, self._forge, agent)
 
+    def of_project(self, name: str) -> Place:
+        """Return the place of a credential for upstreams."""
+        return self._of_projects(Purpose.PROJECT, name, name)
+
+    def of_webhook(self, project: str) -> Place:
+        """Return the place of the secret of a project's webhook."""
+        return self._of_projects(Purpose.WEBHOOK, project, f"{project}{WEBHOOK}")
+
+    def _of_projects(self, purpose: Purpose, owner: str, file: str) -> Place:
+        sealed = self._projects.with_name(f"{self._projects.name}{ENCRYPTED}")
+        return Place(purpose, owner, self._projects / file, sealed / file)
+
     def stored(self) -> list[Stored]:
         """Return the credentials that are stored: that of all agents first."""
         places = [
             self.of(None),
             *(self.of(name) for name in _agents(self._directory)),
             *(self.of_forge(name) for name in _agents(self._forge)),
+            *self._stored_of_projects(),
         ]
         return [
             Stored(
                 place.purpose,
-                place.agent,
+                place.owner,
                 file,
                 file == place.encrypted,
                 file.lstat().st_mtime_ns // 1000,
@@ -128,44 +159,32 @@ class Places:
             for at, file in enumerate(place.files)
         ]
 
+    def _stored_of_projects(self) -> list[Place]:
+        sealed = self._projects.with_name(f"{self._projects.name}{ENCRYPTED}")
+        # Our temporary files begin with a dot; systemd passes none that does.
+        files = {name for name in (*_files(self._projects), *_files(sealed)) if name[0] != "."}
+        return [
+            self.of_webhook(name.removesuffix(WEBHOOK))
+            if name.endswith(WEBHOOK)
+            else self.of_project(name)
+            for name in sorted(files)
+        ]
+
 
 def _of_agent(purpose: Purpose, folder: Path, agent: str) -> Place:
     plain = folder / "agents" / agent
-    return Place(purpose, agent, plain, plain.with_name(f"{agent}{_ENCRYPTED}"))
+    return Place(purpose, agent, plain, plain.with_name(f"{agent}{ENCRYPTED}"))
 
 
 def _agents(folder: Path) -> list[str]:
     """Return the agents with a credential in `folder`."""
-    agents = folder / "agents"
-    files = agents.iterdir() if agents.is_dir() else ()
+    names = {name.removesuffix(ENCRYPTED) for name in _files(folder / "agents")}
     # The names of agents have no dots, but our temporary files do.
-    names = {file.name.removesuffix(_ENCRYPTED) for file in files}
     return sorted(name for name in names if "." not in name)
 
 
-def read_secret(what: str) -> str:
-    """Return the secret that the operator types, unseen, or that standard input contains.
-
-    Args:
-        what: the name of the credential, for the prompt.
-
-    Raises:
-        CommandError: it cannot be one.
-    """
-    if sys.stdin.isatty():
-        typed = click.prompt(f"API key or token, {what}", hide_input=True, err=True)
-    else:
-        typed = sys.stdin.buffer.read(MAX_SECRET + 2).decode(errors="replace")
-    secret = str(typed).strip()
-    plain = secret.isascii() and secret.isprintable() and " " not in secret
-    if not plain or not MIN_SECRET <= len(secret) <= MAX_SECRET:
-        # Never with the value: it ends up in the logs of terminals.
-        raise CommandError(
-            Exit.USAGE,
-            f"This is not a valid API key or token: give one line of {MIN_SECRET} to {MAX_SECRET} "
-            "printable ASCII characters without spaces on standard input. Nothing was changed.",
-        )
-    return secret
+def _files(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir()] if folder.is_dir() else []
 
 
 def encrypter() -> str | None:
@@ -187,7 +206,7 @@ def store(place: Place, secret: str, program: str | None) -> Path:
     file = place.encrypted if program else place.plain
     data = secret.encode()
     if program:
-        data = _encrypted(program, f"{place.purpose}{_ENCRYPTED}", data)
+        data = _encrypted(program, _systemd_name(place.purpose, place.plain.name), data)
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(file, data)
@@ -224,7 +243,7 @@ def remove(place: Place) -> list[Path]:
 
 
 def can_decrypt(stored: Stored, program: str | None) -> bool:
-    """Return whether this machine can use a credential; one that it cannot stops its gateways.
+    """Return whether this machine can use a credential; one that it cannot stops its units.
 
     Args:
         stored: the credential.
@@ -234,7 +253,7 @@ def can_decrypt(stored: Stored, program: str | None) -> bool:
         return True
     if program is None:
         return False
-    name = f"{stored.purpose}{_ENCRYPTED}"
+    name = _systemd_name(stored.purpose, stored.file.name)
     try:
         done = subprocess.run(
             [program, "decrypt", f"--name={name}", str(stored.file), "-"],
@@ -247,19 +266,30 @@ def can_decrypt(stored: Stored, program: str | None) -> bool:
     return done.returncode == 0
 
 
-def stop_gateways(agent: str | None) -> bool:
-    """Stop the gateways that hold a former credential; return whether systemd has taken the order.
+def apply(place: Place) -> str:
+    """Have the units use what is stored now; return the command to run if systemd did not obey.
 
-    A gateway starts again with the next connection, and reads the credentials then.
+    A gateway starts again with the next connection, and reads the credentials then. hive-projects
+    is restarted if it runs: it does the fetches again that this ends.
     """
-    unit = f"hive-gateway@{agent or '*'}.service"
-    try:
-        done = subprocess.run(
-            ["systemctl", "stop", "--no-block", unit], capture_output=True, timeout=ENCRYPT_SECONDS
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
+    if place.purpose.is_of_projects:
+        command = ["try-restart", "--no-block", "hive-projects.service"]
+    else:
+        agent = "*" if place.purpose is Purpose.ALL else place.owner
+        command = ["stop", "--no-block", f"hive-gateway@{agent}.service"]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(["systemctl", *command], capture_output=True, timeout=ENCRYPT_SECONDS)
+        if done.returncode == 0:
+            return ""
+    verb, _, unit = command
+    return f"systemctl {verb} '{unit}'"
+
+
+def _systemd_name(purpose: Purpose, file: str) -> str:
+    """Return the name under which systemd decrypts a credential for its unit."""
+    if purpose.is_of_projects:
+        return f"projects{ENCRYPTED}_{file}"  # of a file in a directory; see systemd.exec(5)
+    return f"{purpose}{ENCRYPTED}"
 
 
 def _encrypted(program: str, name: str, data: bytes) -> bytes:

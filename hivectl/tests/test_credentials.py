@@ -1,11 +1,13 @@
-"""The credentials of the gateway: how they are stored, listed and removed."""
+"""The credentials of gateways and projects: how they are stored, listed and removed."""
 
 import io
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,6 +18,7 @@ from hivectl.host.credentials import Places
 from hivectl.tests.conftest import Hivectl
 
 SECRET = "sk-ant-api03-the-secret"
+HEAD = "-----BEGIN OPENSSH PRIVATE KEY-----"
 
 Script = Callable[[str], Path]
 
@@ -35,7 +38,9 @@ def script(tmp_path: Path) -> Script:
 
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "etc/gateway", tmp_path / "etc/old_key", tmp_path / "etc/forge")
+    return Places(
+        *(tmp_path / "etc" / name for name in ("gateway", "old_key", "forge", "projects"))
+    )
 
 
 @pytest.mark.parametrize("agent", [None, "alice"])
@@ -102,16 +107,16 @@ def test_stored_credentials_are_listed_and_removed(places: Places, script: Scrip
     assert old is not None
     old.parent.mkdir(parents=True)
     old.write_text("sk-old")
-    assert [(one.agent, one.file, one.used) for one in places.stored()] == [(None, old, True)]
+    assert [(one.owner, one.file, one.used) for one in places.stored()] == [(None, old, True)]
     credentials.store(places.of(None), SECRET, str(script("echo sealed")))
     credentials.store(places.of("bob"), SECRET, None)
-    assert [(one.agent, one.encrypted, one.used) for one in places.stored()] == [
+    assert [(one.owner, one.encrypted, one.used) for one in places.stored()] == [
         (None, True, True),
         (None, False, False),
         ("bob", False, True),
     ]
     assert len(credentials.remove(places.of(None))) == 2
-    assert [one.agent for one in places.stored()] == ["bob"]
+    assert [one.owner for one in places.stored()] == ["bob"]
 
 
 def test_a_credential_of_another_machine_is_found(
@@ -131,9 +136,12 @@ def test_a_credential_of_another_machine_is_found(
 @pytest.fixture
 def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     """Have hivectl, in this process, use directories of its own, as root and without systemd."""
-    places = Places(tmp_path / "etc/gateway", tmp_path / "etc/old_key", tmp_path / "etc/forge")
+    places = Places(
+        *(tmp_path / "etc" / name for name in ("gateway", "old_key", "forge", "projects"))
+    )
     monkeypatch.setattr("wire.forge.TOKEN_DIRECTORY", str(tmp_path / "etc/forge"))
     monkeypatch.setattr("wire.credentials.GATEWAY_DIRECTORY", str(tmp_path / "etc/gateway"))
+    monkeypatch.setattr("wire.credentials.PROJECT_DIRECTORY", str(tmp_path / "etc/projects"))
     monkeypatch.setattr("wire.credentials.KEY_FILE", str(tmp_path / "etc/old_key"))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     commands = tmp_path / "bin"
@@ -173,7 +181,7 @@ def test_the_commands_store_list_and_remove(
     assert '"agent": null' in listed
     assert run(["credentials", "remove", "alice", "--yes"]) == Exit.OK
     assert run(["credentials", "remove", "alice", "--yes"]) == Exit.NOT_FOUND
-    assert [one.agent for one in etc.stored()] == [None]
+    assert [one.owner for one in etc.stored()] == [None]
     assert (tmp_path / "stopped").read_text().splitlines() == [
         "stop --no-block hive-gateway@*.service",
         "stop --no-block hive-gateway@alice.service",
@@ -221,6 +229,111 @@ def test_a_text_that_is_not_a_secret_is_not_stored(
     shown = capsys.readouterr()
     assert "is not a valid API key or token" in shown.err
     assert not text or text.decode(errors="replace") not in shown.err
+    assert etc.stored() == []
+
+
+def key(*options: str) -> str:
+    """Make a private key."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "key"
+        made = ("ssh-keygen", "-q", "-t", "ed25519", "-f", str(file), *options)
+        subprocess.run(made, check=True)
+        return file.read_text()
+
+
+def test_projects_have_credentials_and_secrets_of_webhooks(
+    etc: Places,
+    tmp_path: Path,
+    script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    deploy = key("-N", "")
+    for text, *options in (
+        (deploy.replace("\n", "\r\n"), "--project", "website"),
+        (f"{SECRET}\n", "--project", "2-token"),
+        ("0123456789abcdef\n", "--webhook", "website"),
+    ):
+        _type(monkeypatch, text.encode())
+        assert run(["credentials", "set", *options]) == Exit.OK
+    folder = tmp_path / "etc/projects"
+    assert (folder / "website").read_text() == deploy
+    assert stat.S_IMODE((folder / "website").stat().st_mode) == 0o600
+    assert (folder / "2-token").read_text() == SECRET
+    assert (folder / "website.webhook").read_text() == "0123456789abcdef"
+    shown = capsys.readouterr().out
+    assert "the credential website of projects is stored in" in shown
+    assert "the secret of the webhook of website is stored in" in shown
+    assert run(["credentials", "list"]) == Exit.OK
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [" ".join(row.split()[:2]) for row in rows] == [
+        "2-token (project)",
+        "website (project)",
+        "website (webhook)",
+    ]
+    assert run(["credentials", "list", "--json"]) == Exit.OK
+    listed = capsys.readouterr().out
+    assert listed.count('"project": "website"') == 2
+    assert listed.count('"webhook": true') == 1
+    assert not any(secret in listed for secret in (SECRET, "0123456789abcdef", deploy[50:60]))
+    assert run(["credentials", "remove", "--webhook", "website", "--yes"]) == Exit.OK
+    assert [one.purpose for one in etc.stored()] == [credentials.Purpose.PROJECT] * 2
+    asked = (tmp_path / "stopped").read_text().splitlines()
+    assert asked == ["try-restart --no-block hive-projects.service"] * 4
+    for place, name in (
+        (etc.of_project("website"), "website"),
+        (etc.of_webhook("website"), "website.webhook"),
+    ):
+        program = script(f'echo "$@" > {tmp_path}/said; echo sealed; cat > {tmp_path}/got')
+        credentials.store(place, deploy, str(program))
+        assert place.encrypted == tmp_path / "etc/projects.cred" / name
+        assert not place.plain.exists()
+        assert (tmp_path / "said").read_text() == f"encrypt --name=projects.cred_{name} - -\n"
+        assert (tmp_path / "got").read_text() == deploy
+    (tmp_path / "etc/projects/.website.0123").touch()  # of a write that a crash has ended
+    assert [(one.owner, one.encrypted) for one in etc.stored()] == [
+        ("2-token", False),
+        ("website", True),
+        ("website", True),
+    ]
+    [*_, sealed] = etc.stored()
+    assert credentials.can_decrypt(sealed, str(script(f'echo "$@" > {tmp_path}/said')))
+    said = (tmp_path / "said").read_text()
+    assert said == f"decrypt --name=projects.cred_website.webhook {sealed.file} -\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "said"),
+    [
+        (["--project", "website"], "two words", "not a valid token or private key"),
+        (["--project", "website"], ("-N", "five words as a passphrase"), "has a passphrase"),
+        (["--project", "website"], ("-N", "secret", "-m", "PEM", "-t", "rsa"), "has a passphrase"),
+        (["--project", "website"], f"{HEAD}\nb3BlbnNzaC1r", "is not whole"),
+        (["--project", "website"], f"{HEAD}\n?\n-----END OPENSSH PRIVATE KEY-----", "is not whole"),
+        (["--webhook", "website"], "0123456789abcde", "one line of 16 to"),
+        (["--webhook", "website"], "whsec_0123456789", "one line of 16 to"),
+        (["--webhook", "website"], ("-N", ""), "not a valid secret of a webhook"),
+        (["--webhook", "Website"], SECRET, "not a valid name of a project"),
+        (["--project", "web.site"], SECRET, "not a valid name of a credential"),
+        (["--project"], SECRET, "Name the credential"),
+        (["--webhook"], SECRET, "Name the project"),
+        (["--webhook", "--project", "x"], SECRET, "Give one of"),
+    ],
+)
+def test_a_text_that_is_no_credential_of_projects_is_not_stored(
+    etc: Places,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    text: str | tuple[str, ...],
+    said: str,
+) -> None:
+    text = key(*text) if isinstance(text, tuple) else text
+    _type(monkeypatch, text.encode())
+    assert run(["credentials", "set", *options]) == Exit.USAGE
+    error = " ".join(capsys.readouterr().err.split())
+    assert said in error
+    assert text not in error
     assert etc.stored() == []
 
 

@@ -22,7 +22,8 @@ in
     credentialFiles = credentials.files {
       description = ''
         Files with the deploy keys and tokens for upstreams of projects, outside the Nix store; the
-        keys are the names of the credentials. The service gets them as systemd credentials.
+        keys are the names of the credentials. The secret of the webhook of a project has the key
+        `"PROJECT.webhook"`. The service gets them as systemd credentials.
       '';
       example.website = "/run/keys/website-deploy-key";
     };

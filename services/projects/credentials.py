@@ -6,29 +6,29 @@ or a log.
 """
 
 import logging
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from services import credentials
 from services.errors import ConfigError
-from wire import names
+from wire.credentials import (
+    ENCRYPTED,
+    MIN_WEBHOOK_SECRET,
+    PROJECT_CREDENTIAL,
+    SIGNING_TOKEN,
+    WEBHOOK,
+)
 from wire.errors import InvalidArgument, NotFound
+from wire.names import PROJECT_NAME
 
 log = logging.getLogger(__name__)
 
-DIRECTORY: Final = "/etc/hyperhive/credentials/projects"
-"""The directory from which systemd takes them."""
 PREFIX: Final = "projects_"
-STANDARD: Final = "whsec_"
-"""The beginning of a secret of the Standard Webhooks, which newer versions of GitLab make."""
-WEBHOOK: Final = ".webhook"
-"""The end of the name of a file with the secret of a webhook: no credential for upstream has it."""
-MIN_SECRET: Final = 16
-"""The characters of the secret of a webhook, at least: anybody may try to guess it."""
+"""The beginning of the names of files, as systemd makes them."""
+DECRYPTED: Final = f"projects{ENCRYPTED}_"
+"""The beginning of the names of those that were encrypted, which count first."""
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _KEY: Final = b"-----BEGIN "
 
 
@@ -44,7 +44,7 @@ class Credentials:
 
     def __init__(self, folder: Path | None) -> None:
         """Use those that systemd has passed in `folder`; None: it has passed none."""
-        self._folder = folder
+        self._folder = folder or Path("/nonexistent")
 
     def find(self, name: str) -> tuple[Path, CredentialKind]:
         """Return the file of a credential, and its kind.
@@ -53,7 +53,7 @@ class Credentials:
             InvalidArgument: it is not a valid name, or the file is neither a key nor a token.
             NotFound: systemd has passed no such credential.
         """
-        if not _NAME.fullmatch(name):
+        if not PROJECT_CREDENTIAL.fullmatch(name):
             raise InvalidArgument(
                 f"{name[:40]!r} is not a valid name of a credential: use at most 32 lower-case "
                 "letters, digits and hyphens."
@@ -64,9 +64,8 @@ class Credentials:
                 start = file.read(len(_KEY))
         except FileNotFoundError:
             raise NotFound(
-                f"The service has no credential {name}. As root, write the private key or the "
-                f"token into the file {DIRECTORY}/{name}, with mode 0600; then run: systemctl "
-                "restart hive-projects"
+                f"The service has no credential {name}. As root, store the private key or the "
+                f"token: `hivectl credentials set --project {name}`."
             ) from None
         except OSError as error:
             raise InvalidArgument(
@@ -75,7 +74,7 @@ class Credentials:
         if start == _KEY:
             return path, CredentialKind.KEY
         try:
-            credentials.token(path, f"{DIRECTORY}/{name}")
+            credentials.token(path, f"The credential {name}")
         except ConfigError as error:
             raise InvalidArgument(f"{error} A private key of ssh begins with -----BEGIN.") from None
         return path, CredentialKind.TOKEN
@@ -86,23 +85,24 @@ class Credentials:
         Args:
             project: the name of a project, or any other text.
         """
-        if not names.PROJECT_NAME.fullmatch(project):
+        if not PROJECT_NAME.fullmatch(project):
             return None
-        source = f"{DIRECTORY}/{project}{WEBHOOK}"
+        source = f"The secret of the webhook of {project}"
         try:
             found = credentials.token(self._file(f"{project}{WEBHOOK}"), source)
         except ConfigError as error:
             log.warning("%s", error)
             return None
-        if found is not None and len(found.removeprefix(STANDARD)) < MIN_SECRET:
+        if found is not None and len(found.removeprefix(SIGNING_TOKEN)) < MIN_WEBHOOK_SECRET:
             log.warning(
                 "%s is too short: anybody could guess it. Store at least %d random characters, "
                 "such as those of `openssl rand -hex 32`.",
                 source,
-                MIN_SECRET,
+                MIN_WEBHOOK_SECRET,
             )
             return None
         return found
 
     def _file(self, name: str) -> Path:
-        return (self._folder or Path("/nonexistent")) / f"{PREFIX}{name}"
+        decrypted = self._folder / f"{DECRYPTED}{name}"
+        return decrypted if decrypted.exists() else self._folder / f"{PREFIX}{name}"

@@ -31,8 +31,7 @@ _BY_TEXT: Final = (
     ),
     (
         "Authentication failed",
-        "{host} refuses the token. Store a valid one, and restart the service: systemctl restart "
-        "hive-projects",
+        "{host} refuses the token. Store a valid one: hivectl credentials set --project CREDENTIAL",
     ),
     (
         "unable to update url base from redirection",

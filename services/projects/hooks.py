@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from services import signature
-from services.projects.credentials import STANDARD
 from services.seldom import Seldom
+from wire.credentials import SIGNING_TOKEN
 from wire.errors import AccessDenied, HiveError, LimitExceeded
 from wire.records.projects import MAX_HOOK, HookHeaders
 
@@ -118,8 +118,8 @@ def is_signed(secret: str, headers: HookHeaders, body: bytes) -> bool:
     the time if the secret begins with `whsec_`. An old time is not refused: a repetition does no
     harm.
     """
-    if secret.startswith(STANDARD):
-        return _is_signed_with_time(secret.removeprefix(STANDARD), headers, body)
+    if secret.startswith(SIGNING_TOKEN):
+        return _is_signed_with_time(secret.removeprefix(SIGNING_TOKEN), headers, body)
     if headers.x_gitlab_token is not None:
         given = headers.x_gitlab_token.encode(errors="replace")
         return hmac.compare_digest(given, secret.encode())

@@ -70,9 +70,8 @@ def forge(hive: Hive) -> Iterator[Forge]:
     with server:
         assert server.stdout is not None
         told = json.loads(server.stdout.readline())
-        write = f"umask 077; cat > {CREDENTIALS}/"
-        hive.run("sh", "-c", f"{write}key", input=told["key"])
-        hive.run("sh", "-c", f"{write}token", input=f"{TOKEN}\n")
+        hive.hivectl("credentials", "set", "--project", "key", input=told["key"])
+        hive.hivectl("credentials", "set", "--project", "token", input=f"{TOKEN}\n")
         hive.run("sh", "-c", f"cp {bundle} /root/bundle; cat {ROOT}/authority.pem >> {bundle}")
         hive.run("systemctl", "restart", UNIT)
         try:
@@ -80,7 +79,11 @@ def forge(hive: Hive) -> Iterator[Forge]:
         finally:
             for one in json.loads(hive.hivectl("project", "list", "--json").stdout):
                 hive.hivectl("project", "remove", "--yes", one["name"])
-            hive.run("sh", "-c", f"cat /root/bundle > {bundle}; rm {CREDENTIALS}/*")
+            hive.run(
+                "sh",
+                "-c",
+                f"cat /root/bundle > {bundle}; rm -f {CREDENTIALS}/* {CREDENTIALS}.cred/*",
+            )
             hive.run("systemctl", "restart", UNIT)
             server.kill()
 
@@ -111,9 +114,32 @@ def test_a_project_is_fetched_over_https_with_a_token_that_nobody_sees(forge: Fo
     assert "secret could not be fetched" not in journal
     assert TOKEN not in journal
     other = ("systemd-run", "--quiet", "--pipe", "--wait", "--uid=hive-agents")
-    file = f"/run/credentials/{UNIT}/projects_token"
+    file = f"/run/credentials/{UNIT}/projects.cred_token"
     assert hive.run("cat", file).stdout.strip() == TOKEN
+    assert hive.run("grep", "-r", TOKEN, "/etc/hyperhive", check=False).stdout == ""
     assert hive.run(*other, "cat", file, check=False).returncode != 0
+
+
+def test_a_credential_of_another_host_is_named_and_can_be_removed(forge: Forge) -> None:
+    hive = forge.hive
+    stored = json.loads(hive.hivectl("credentials", "list", "--json").stdout)
+    assert [
+        (one["project"], one["encrypted"], one["valid"]) for one in stored if one["project"]
+    ] == [
+        ("key", True, True),
+        ("token", True, True),
+    ]
+    hive.run(
+        "sh", "-c", f"printf broken > {CREDENTIALS}.cred/old; printf half > {CREDENTIALS}.cred/.x"
+    )
+    assert hive.run("systemctl", "restart", UNIT, check=False).returncode != 0
+    listed = hive.hivectl("credentials", "list").stdout
+    assert "this host cannot decrypt it, so hive-projects does not start" in " ".join(
+        listed.split()
+    )
+    hive.hivectl("credentials", "remove", "--yes", "--project", "old")
+    hive.run("systemctl", "restart", UNIT)
+    hive.run("rm", f"{CREDENTIALS}.cred/.x")
 
 
 def test_a_killed_service_fetches_again(forge: Forge) -> None:
@@ -157,8 +183,8 @@ def test_a_webhook_at_the_dashboard_fetches_at_once(forge: Forge) -> None:
     hive = forge.hive
     forge.project("add", "hooked", f"{ROOT}/website.git")
     secret = "a-secret-of-the-forge"
-    hive.run("sh", "-c", f"umask 077; cat > {CREDENTIALS}/hooked.webhook", input=f"{secret}\n")
-    hive.run("systemctl", "restart", UNIT)
+    hive.hivectl("credentials", "set", "--webhook", "hooked", input=f"{secret}\n")
+    hive.run("systemctl", "restart", UNIT)  # the command does not wait for it
     body = b'{"ref": "refs/heads/main"}'
 
     def deliver(signature: str) -> tuple[int, str]:

@@ -6,7 +6,7 @@ import pytest
 
 from services.projects import sources
 from services.projects.access import Gate
-from services.projects.credentials import PREFIX, Credentials
+from services.projects.credentials import DECRYPTED, PREFIX, Credentials
 from services.projects.tests.conftest import FakeNames
 from wire.errors import InvalidArgument, NotFound, Unavailable
 
@@ -48,6 +48,14 @@ async def test_a_token_is_named_and_never_shown(gate: Gate, tmp_path: Path) -> N
     assert TOKEN not in f"{access}"
     [helper] = [one for one in access.options if ".helper=!" in one]
     assert helper.startswith("credential.https://forge.example.helper=")
+
+
+async def test_a_credential_that_was_encrypted_counts_first(gate: Gate, tmp_path: Path) -> None:
+    (tmp_path / f"{DECRYPTED}token").write_text("another\n")
+    access = await gate.open(HTTPS, "token", private=False, known_hosts=Path("/k"))
+    assert access.conditions.environment["HIVE_TOKEN"] == str(tmp_path / f"{DECRYPTED}token")
+    (tmp_path / f"{DECRYPTED}w.webhook").write_text("a" * 16)
+    assert Credentials(tmp_path).webhook("w") == "a" * 16
 
 
 async def test_ssh_goes_to_the_address_that_was_checked_and_keeps_the_name(gate: Gate) -> None:
@@ -112,8 +120,8 @@ def test_a_credential_that_does_not_suit_is_refused(
     assert "two words" not in str(caught.value)
 
 
-def test_a_credential_that_is_missing_is_told_with_its_place(tmp_path: Path) -> None:
+def test_a_credential_that_is_missing_is_told_with_the_command(tmp_path: Path) -> None:
     for folder in (tmp_path, None):
         gate = Gate(Credentials(folder), FakeNames())
-        with pytest.raises(NotFound, match="/etc/hyperhive/credentials/projects/deploy, with mode"):
+        with pytest.raises(NotFound, match="hivectl credentials set --project deploy"):
             gate.check(HTTPS, "deploy")

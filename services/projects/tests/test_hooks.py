@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from services.projects.credentials import PREFIX, WEBHOOK, Credentials
+from services.projects.credentials import PREFIX, Credentials
 from services.projects.hooks import Hooks, is_signed
 from services.projects.tests.conftest import LIMIT, Room
 from services.quarantine.tests.worktree import WorkTree
+from wire.credentials import WEBHOOK
 from wire.errors import AccessDenied, Conflict, LimitExceeded, NotFound
 from wire.records.projects import MAX_HOOK, HookHeaders, ProjectState
 
