@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def credentials() -> None:
-    """Store the API keys and tokens that gateways and projects use.
+    """Store the API keys and tokens that the hive uses.
 
     No container ever holds one: the gateway of an agent puts it into the requests that leave. The
     gateway uses the credential of the agent, or else the one of all agents. The credentials of
