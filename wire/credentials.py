@@ -1,8 +1,9 @@
 """The places of credentials, and the command that helps an agent whose credentials are missing."""
 
+import json
 import re
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 KEY_FILE = "/etc/hyperhive/credentials/anthropic_api_key"
 """The file in which earlier versions kept the operator's API key; gateways still read it."""
@@ -27,6 +28,31 @@ MIN_WEBHOOK_SECRET: Final = 16
 """The characters of the secret of a webhook, at least: anybody may try to guess it."""
 PROJECT_CREDENTIAL: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 """The shape of the name of a credential for an upstream."""
+
+
+class GithubApp(NamedTuple):
+    """A GitHub App, as a credential of projects has it."""
+
+    id: str
+    """Its client id, or its number."""
+    key: str
+    """Its private key, in PEM."""
+
+    def text(self) -> str:
+        """Return the content of the credential."""
+        return json.dumps({"github_app": self.id, "key": self.key})
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the app of a credential.
+
+        Raises:
+            ValueError: it is not one of an app.
+        """
+        found = json.loads(text)
+        if not isinstance(found, dict) or found.keys() != {"github_app", "key"}:
+            raise ValueError("it is not a GitHub App")
+        return cls(str(found["github_app"]), str(found["key"]))
 
 
 class AssistantRight(StrEnum):

@@ -55,10 +55,20 @@ def _purposes(command: "Callable[..., None]") -> "Callable[..., None]":
 @credentials.command("set")
 @_name
 @_purposes
+@click.option(
+    "--github-app",
+    metavar="ID",
+    help="With --project: the secret is the private key of the GitHub App with this client id.",
+)
 @click.option("--plain", is_flag=True, help="Do not encrypt: store it readable, for root alone.")
 @output_options
 def set_credential(
-    name: str | None, forge: bool, project: bool, webhook: bool, plain: bool
+    name: str | None,
+    forge: bool,
+    project: bool,
+    webhook: bool,
+    github_app: str | None,
+    plain: bool,
 ) -> None:
     """Store the credential of the agent NAME, or that of all agents.
 
@@ -77,7 +87,7 @@ def set_credential(
     from hivectl.host import secret_input
 
     place = _place(name, forge=forge, project=project, webhook=webhook)
-    secret = secret_input.read(place)
+    secret = secret_input.read(place, github_app)
     program = None if plain else files.encrypter()
     file = files.store(place, secret, program)
     output = Output()

@@ -10,12 +10,14 @@ import click
 
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.host.credentials import Place, Purpose
-from wire.credentials import MIN_WEBHOOK_SECRET, SIGNING_TOKEN
+from wire.credentials import MIN_WEBHOOK_SECRET, SIGNING_TOKEN, GithubApp
 
 MAX_SECRET: Final = 4096
 MAX_KEY: Final = 16 * 1024
 """Bytes of a private key."""
 MIN_SECRET: Final = 8
+
+_APP: Final = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 _KEY: Final = re.compile(
     r"-----BEGIN ((?:[A-Z]+ )?PRIVATE KEY)-----\n(?P<body>[A-Za-z0-9+/=\n]+)\n-----END \1-----"
@@ -24,21 +26,31 @@ _OPENSSH: Final = b"openssh-key-v1\0\0\0\0\x04none"
 """The beginning of a key in the format of OpenSSH that has no passphrase."""
 
 
-def read(place: Place) -> str:
+def read(place: Place, github_app: str | None = None) -> str:
     """Return the secret that the operator types, unseen, or that standard input contains.
 
     Args:
         place: the credential.
+        github_app: the id of the app whose key it is; None: it is not of an app.
 
     Raises:
         CommandError: it cannot be one.
     """
+    if github_app is not None and (
+        place.purpose is not Purpose.PROJECT or not _APP.fullmatch(github_app)
+    ):
+        raise CommandError(
+            Exit.USAGE,
+            "--github-app takes the client id or the number of an app, with --project.",
+        )
     if sys.stdin.isatty():
         what = "Secret" if place.purpose is Purpose.WEBHOOK else "API key or token"
         typed = str(click.prompt(f"{what}, {place.words}", hide_input=True, err=True))
     else:
         typed = sys.stdin.buffer.read(MAX_KEY + 2).decode(errors="replace")
     text = typed.replace("\r\n", "\n").strip()
+    if github_app is not None:
+        return _app(github_app, text)
     if place.purpose is Purpose.PROJECT and text.startswith("-----BEGIN"):
         return checked_key(text)
     least = MIN_WEBHOOK_SECRET if place.purpose is Purpose.WEBHOOK else MIN_SECRET
@@ -53,6 +65,25 @@ def read(place: Place) -> str:
             "printable ASCII characters without spaces on standard input. Nothing was changed.",
         )
     return text
+
+
+def _app(github_app: str, text: str) -> str:
+    """Return the credential of a GitHub App; its key is one of RSA, as GitHub makes it."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(text.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, RSAPrivateKey):
+        raise CommandError(
+            Exit.USAGE,
+            "This is not the private key of a GitHub App: pass the file that GitHub has made "
+            "(NAME.private-key.pem) on standard input. Nothing was changed.",
+        )
+    return GithubApp(github_app, f"{text}\n").text()
 
 
 def _kinds(purpose: Purpose) -> str:

@@ -16,6 +16,7 @@ from hivectl.exit_codes import CommandError, Exit
 from hivectl.host import credentials
 from hivectl.host.credentials import Places
 from hivectl.tests.conftest import Hivectl
+from wire.credentials import GithubApp
 
 SECRET = "sk-ant-api03-the-secret"
 HEAD = "-----BEGIN OPENSSH PRIVATE KEY-----"
@@ -300,6 +301,26 @@ def test_projects_have_credentials_and_secrets_of_webhooks(
     assert credentials.can_decrypt(sealed, str(script(f'echo "$@" > {tmp_path}/said')))
     said = (tmp_path / "said").read_text()
     assert said == f"decrypt --name=projects.cred_website.webhook {sealed.file} -\n"
+
+
+def test_a_github_app_is_stored_with_its_id(
+    etc: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = key("-N", "", "-m", "PEM", "-t", "rsa", "-b", "2048")
+    _type(monkeypatch, made.encode())
+    assert run(["credentials", "set", "--project", "app", "--github-app", "Iv1.0a"]) == Exit.OK
+    [stored] = etc.stored()
+    assert GithubApp.parse(stored.file.read_text()) == ("Iv1.0a", made)
+    for options, text, said in (
+        (["--project", "app", "--github-app", "1"], key("-N", ""), "private-key.pem"),
+        (["--project", "app", "--github-app", "1"], "a-token", "private-key.pem"),
+        (["--project", "app", "--github-app", "a b"], made, "with --project"),
+        (["--webhook", "app", "--github-app", "1"], made, "with --project"),
+        (["app", "--github-app", "1"], made, "with --project"),
+    ):
+        _type(monkeypatch, text.encode())
+        assert run(["credentials", "set", *options]) == Exit.USAGE
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,16 @@
 
 from services import credentials, unit
 from services.config import Config
-from services.directories import state_directory
+from services.directories import runtime_directory, state_directory
 from services.projects.access import Gate
+from services.projects.apps import Apps
 from services.projects.credentials import Credentials
 from services.projects.fetches import Fetches
 from services.projects.hooks import Hooks
 from services.projects.interface import Projects1
 from services.projects.projects import Projects
 from services.projects.repositories import Repositories
+from services.projects.rest import Rest
 from services.projects.store import Store
 from services.resolve import Resolver
 from wire import names
@@ -49,7 +51,7 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     repositories = Repositories(state)
     resolver = Resolver()
     known = Credentials(credentials.directory())
-    gate = Gate(known, resolver)
+    gate = Gate(known, resolver, Apps(runtime_directory("projects"), Rest()))
     fetches = Fetches(store, repositories, gate)
     projects = Projects(store, repositories, gate, fetches)
     await projects.reconcile()

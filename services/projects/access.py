@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 from services.addresses import is_public
 from services.egress import Address
+from services.projects.apps import Apps
 from services.projects.credentials import CredentialKind, Credentials
 from services.projects.sources import HTTPS_PORT, Kind, Source
 from services.quarantine.runner import Conditions, Limits
@@ -28,6 +29,12 @@ _HELPER: Final = (
     'printf password=; cat "$HIVE_TOKEN"; echo; }; f'
 )
 """A credential helper of git: it reads the token from its file, and git never prints it."""
+
+
+_TAKES: Final = {
+    Kind.SSH: (CredentialKind.KEY,),
+    Kind.HTTPS: (CredentialKind.TOKEN, CredentialKind.APP),
+}
 
 
 class Names(Protocol):
@@ -54,9 +61,10 @@ class Access(NamedTuple):
 class Gate:
     """The ways to all upstreams."""
 
-    def __init__(self, credentials: Credentials, names: Names) -> None:
+    def __init__(self, credentials: Credentials, names: Names, apps: Apps) -> None:
         self._credentials = credentials
         self._names = names
+        self._apps = apps
 
     def check(self, source: Source, credential: str) -> None:
         """Check that a credential suits a source.
@@ -73,17 +81,20 @@ class Gate:
                 "give --no-credential."
             )
         _, kind = self._credentials.find(credential)
-        wanted = CredentialKind.KEY if source.kind is Kind.SSH else CredentialKind.TOKEN
-        if kind is not wanted:
+        wanted = _TAKES[source.kind]
+        if kind not in wanted:
             raise InvalidArgument(
-                f"The credential {credential} is a {kind}, but {source.kind} takes a {wanted}. Use "
-                "the other form of the address, or another credential."
+                f"The credential {credential} is a {kind}, but {source.kind} takes a "
+                f"{' or a '.join(wanted)}. Use the other form of the address, or another "
+                "credential."
             )
 
     async def open(
         self, source: Source, credential: str, *, private: bool, known_hosts: Path
     ) -> Access:
         """Return the way to an upstream; names are looked up and checked now.
+
+        The token of a GitHub App is valid for half an hour at least.
 
         Args:
             source: an upstream; not one of the kind NONE.
@@ -93,18 +104,27 @@ class Gate:
 
         Raises:
             InvalidArgument: the credential does not suit, or the name leads to an address that is
-                not public.
+                not public, or GitHub refuses the app.
             NotFound: there is no such credential.
-            Unavailable: the name cannot be looked up.
+            Unavailable: the name cannot be looked up, or GitHub cannot be reached.
         """
         self.check(source, credential)
-        token = self._credentials.find(credential)[0] if credential else None
         if source.kind is Kind.DIRECTORY:
             return _directory(source)
         addresses = await self._addresses(source, private=private)
+        file = await self._file(source, credential, private=private) if credential else None
         if source.kind is Kind.SSH:
-            return _ssh(source, addresses[0], token, known_hosts)
-        return _https(source, addresses, token)
+            return _ssh(source, addresses[0], file, known_hosts)
+        return _https(source, addresses, file)
+
+    async def _file(self, source: Source, credential: str, *, private: bool) -> Path:
+        """Return the file with the key or the token for a source."""
+        path, kind = self._credentials.find(credential)
+        if kind is not CredentialKind.APP:
+            return path
+        return await self._apps.token(
+            path, source, lambda api: self._addresses(api, private=private)
+        )
 
     async def _addresses(self, source: Source, *, private: bool) -> list[Address]:
         """Return the addresses of the host: a single bad one refuses the name, as for agents."""

@@ -37,6 +37,7 @@ class CredentialKind(StrEnum):
 
     KEY = "private key of ssh"
     TOKEN = "token"  # noqa: S105 - the name of a kind
+    APP = "GitHub App"
 
 
 class Credentials:
@@ -50,7 +51,7 @@ class Credentials:
         """Return the file of a credential, and its kind.
 
         Raises:
-            InvalidArgument: it is not a valid name, or the file is neither a key nor a token.
+            InvalidArgument: it is not a valid name, or the file is none of the kinds.
             NotFound: systemd has passed no such credential.
         """
         if not PROJECT_CREDENTIAL.fullmatch(name):
@@ -73,6 +74,8 @@ class Credentials:
             ) from None
         if start == _KEY:
             return path, CredentialKind.KEY
+        if start.startswith(b"{"):
+            return path, CredentialKind.APP
         try:
             credentials.token(path, f"The credential {name}")
         except ConfigError as error:

@@ -137,12 +137,7 @@ class Fetches:
         source = sources.parse(row.source)
         name, repositories = row.name, self._repositories
         await repositories.create(name, row.branch or DEFAULT_BRANCH)
-        access = await self._way.open(
-            source,
-            row.credential,
-            private=row.private,
-            known_hosts=repositories.known_hosts(name),
-        )
+        access = await self._open(row, source)
         branch = row.branch or await self._ask_branch(name, source, access)
         progress = Progress(lambda step: self._tell_progress(name, step))
         ended = await repositories.fetch(
@@ -156,6 +151,8 @@ class Fetches:
         if ended.status:
             raise _FailedError(failures.sentence(name, source, ended))
         if row.filter:
+            # Anew: the first fetch may have lasted longer than a token.
+            access = await self._open(row, source)
             files = await repositories.fetch_files(
                 name, source.text, access, branch=branch, filter=row.filter
             )
@@ -163,6 +160,14 @@ class Fetches:
                 raise _FailedError(failures.sentence(name, source, files))
         await repositories.tidy(name)
         await self._finish(name, branch)
+
+    async def _open(self, row: Row, source: Source) -> Access:
+        return await self._way.open(
+            source,
+            row.credential,
+            private=row.private,
+            known_hosts=self._repositories.known_hosts(row.name),
+        )
 
     async def _ask_branch(self, name: str, source: Source, access: Access) -> str:
         ended, branch = await self._repositories.head(name, source.text, access)

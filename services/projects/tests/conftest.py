@@ -1,6 +1,7 @@
 """Fixtures: the parts of the room on a real disk, with the real git, and an upstream."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 from services.egress import Address
 from services.projects import sources
 from services.projects.access import Gate
+from services.projects.apps import Apps
 from services.projects.credentials import PREFIX, Credentials
 from services.projects.fetches import Fetches, Listener
 from services.projects.progress import Step
 from services.projects.projects import Projects
 from services.projects.repositories import Repositories
+from services.projects.rest import Rest
 from services.projects.store import Store
 from services.quarantine.tests.worktree import WorkTree
 from services.resolve import LookupFailedError
@@ -50,13 +53,16 @@ class Room:
         self._changed = asyncio.Condition()
         self._told: set[asyncio.Task[None]] = set()
         self.secrets = root.parent / "credentials"
+        self.context: ssl.SSLContext | None = None
+        """The certificates that are trusted by the client of REST APIs."""
         root.mkdir(exist_ok=True)
         self.secrets.mkdir(exist_ok=True)
 
     async def start(self) -> None:
         self.store = Store(self.root / "projects.sqlite")
         self.repositories = Repositories(self.root)
-        gate = Gate(Credentials(self.secrets), self.names)
+        apps = Apps(self.root.parent / "run", Rest(self.context))
+        gate = Gate(Credentials(self.secrets), self.names, apps)
         self.fetches = Fetches(self.store, self.repositories, gate)
         self.projects = Projects(self.store, self.repositories, gate, self.fetches)
         listener = Listener(self._change, lambda name, step: self.steps.append((name, step)))

@@ -78,11 +78,56 @@ def certificate(root: Path) -> Path:
     return root / "server.pem"
 
 
+_JSON = "application/json; charset=utf-8"
+Api = Callable[[str, str, str, bytes], tuple[int, bytes]]
+"""Answers to the method, the path, the header Authorization and the body of a request."""
+
+
+def _no_api(*_request: object) -> tuple[int, bytes]:
+    return 404, b"{}"
+
+
+def _user(header: str) -> str:
+    """Return the user and the password of the header Authorization."""
+    scheme, _, given = header.partition(" ")
+    return base64.b64decode(given).decode() if scheme == "Basic" else ""
+
+
+def _run(
+    root: Path,
+    request: http.server.BaseHTTPRequestHandler,
+    path: str,
+    query: str,
+    body: bytes,
+) -> tuple[int, bytes, dict[str, str]]:
+    """Return the answer of git's own program: status, content and headers."""
+    variables = {
+        "GIT_PROJECT_ROOT": str(root),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "REQUEST_METHOD": request.command,
+        "CONTENT_TYPE": request.headers.get("Content-Type", ""),
+        "CONTENT_LENGTH": str(len(body)),
+        "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
+        "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
+    }
+    done = subprocess.run(
+        ["git", "http-backend"], input=body, capture_output=True, env=_ENVIRONMENT | variables
+    )
+    head, _, content = done.stdout.partition(b"\r\n\r\n")
+    fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
+    return int(fields.pop("Status", "200").split()[0]), content, fields
+
+
 @contextmanager
-def https(root: Path, *, on_request: Callable[[], None] = lambda: None) -> Iterator[Https]:
+def https(
+    root: Path, *, on_request: Callable[[], None] = lambda: None, api: Api = _no_api
+) -> Iterator[Https]:
     """Serve the repositories below `root` by git's own program.
 
-    Below /secret/ a request needs TOKEN; below /moved/ it is redirected to another host.
+    Below /secret/ a request needs TOKEN; below /moved/ it is redirected to another host; `api`
+    answers those below /api/.
     """
     users: list[str] = []
 
@@ -100,47 +145,23 @@ def https(root: Path, *, on_request: Callable[[], None] = lambda: None) -> Itera
         def _answer(self, body: bytes) -> None:
             on_request()
             path, _, query = self.path.partition("?")
-            scheme, _, given = self.headers.get("Authorization", "").partition(" ")
-            user = base64.b64decode(given).decode() if scheme == "Basic" else ""
-            if user:
-                users.append(user)
-            if path.startswith("/moved/"):
-                self.send_response(302)
-                self.send_header("Location", f"https://elsewhere.hive.test{path[6:]}?{query}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+            header = self.headers.get("Authorization", "")
+            user = _user(header)
+            users.extend([user] if user else [])
+            if path.startswith("/api/"):
+                self._send(*api(self.command, path, header, body), {"Content-Type": _JSON})
+            elif path.startswith("/moved/"):
+                where = f"https://elsewhere.hive.test{path[6:]}?{query}"
+                self._send(302, b"", {"Location": where})
             elif path.startswith("/secret/") and user.partition(":")[2] != TOKEN:
-                self.send_response(401)
-                self.send_header("WWW-Authenticate", 'Basic realm="forge"')
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                self._send(401, b"", {"WWW-Authenticate": 'Basic realm="forge"'})
             else:
-                self._run(path.removeprefix("/secret"), query, body)
+                self._send(*_run(root, self, path.removeprefix("/secret"), query, body))
 
-        def _run(self, path: str, query: str, body: bytes) -> None:
-            variables = {
-                "GIT_PROJECT_ROOT": str(root),
-                "GIT_HTTP_EXPORT_ALL": "1",
-                "PATH_INFO": path,
-                "QUERY_STRING": query,
-                "REQUEST_METHOD": self.command,
-                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-                "CONTENT_LENGTH": str(len(body)),
-                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            }
-            done = subprocess.run(
-                ["git", "http-backend"],
-                input=body,
-                capture_output=True,
-                env=_ENVIRONMENT | variables,
-            )
-            head, _, content = done.stdout.partition(b"\r\n\r\n")
-            fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
-            self.send_response(int(fields.pop("Status", "200").split()[0]))
-            for field, value in fields.items():
+        def _send(self, status: int, content: bytes, fields: dict[str, str]) -> None:
+            self.send_response(status)
+            for field, value in {**fields, "Content-Length": str(len(content))}.items():
                 self.send_header(field, value)
-            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
 

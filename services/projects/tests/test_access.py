@@ -6,7 +6,9 @@ import pytest
 
 from services.projects import sources
 from services.projects.access import Gate
+from services.projects.apps import Apps
 from services.projects.credentials import DECRYPTED, PREFIX, Credentials
+from services.projects.rest import Rest
 from services.projects.tests.conftest import FakeNames
 from wire.errors import InvalidArgument, NotFound, Unavailable
 
@@ -31,7 +33,7 @@ def gate(tmp_path: Path, names: FakeNames) -> Gate:
     (tmp_path / f"{PREFIX}key").write_text(KEY)
     (tmp_path / f"{PREFIX}bad").write_text("two words\n")
     (tmp_path / f"{PREFIX}folder").mkdir()
-    return Gate(Credentials(tmp_path), names)
+    return Gate(Credentials(tmp_path), names, Apps(tmp_path / "run", Rest()))
 
 
 async def test_https_goes_to_the_addresses_that_were_checked(gate: Gate) -> None:
@@ -122,6 +124,6 @@ def test_a_credential_that_does_not_suit_is_refused(
 
 def test_a_credential_that_is_missing_is_told_with_the_command(tmp_path: Path) -> None:
     for folder in (tmp_path, None):
-        gate = Gate(Credentials(folder), FakeNames())
+        gate = Gate(Credentials(folder), FakeNames(), Apps(tmp_path / "run", Rest()))
         with pytest.raises(NotFound, match="hivectl credentials set --project deploy"):
             gate.check(HTTPS, "deploy")

@@ -290,7 +290,7 @@ async def test_what_cannot_be_added_is_refused_with_the_remedy(
         await room.projects.add("x", "", AddOptions(depth=1))
     with pytest.raises(InvalidArgument, match="Only an upstream of https or ssh"):
         await room.projects.add("x", str(upstream.path), AddOptions(credential="key"))
-    with pytest.raises(NotFound, match=r"no credential key\. As root, write"):
+    with pytest.raises(NotFound, match=r"no credential key\. As root, store"):
         await room.projects.add("x", "https://h.example/x", AddOptions(credential="key"))
     (room.root / "left" / GIT).mkdir(parents=True)
     with pytest.raises(AlreadyExists, match="belongs to no project"):
