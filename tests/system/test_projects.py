@@ -209,6 +209,18 @@ def test_a_webhook_at_the_dashboard_fetches_at_once(forge: Forge) -> None:
     assert "Access denied" in done.stderr or "rejected" in done.stderr.lower()
 
 
+def test_the_tokens_of_apps_have_a_place_in_memory(forge: Forge) -> None:
+    hive = forge.hive
+    pid = hive.run("systemctl", "show", "-P", "MainPID", UNIT).stdout.strip()
+    place = "/run/hyperhive-projects"
+    user = ("setpriv", "--reuid=hive-projects", "--regid=hive-projects", "--clear-groups")
+    hive.run("nsenter", "--mount", f"--target={pid}", *user, "touch", f"{place}/token")
+    assert hive.run("stat", "-c", "%U %a", place).stdout == "hive-projects 700\n"
+    assert hive.run("stat", "-f", "-c", "%T", place).stdout == "tmpfs\n"
+    hive.run("systemctl", "restart", UNIT)
+    assert hive.run("ls", place).stdout == ""
+
+
 def test_the_users_of_agents_reach_nothing(forge: Forge) -> None:
     call = ("busctl", "call", names.PROJECTS, names.PROJECTS_PATH, names.PROJECTS)
     for user in ("hive-agents", "hive-gateway", "hive-approvals", "nobody"):
