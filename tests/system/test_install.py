@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from installer.environment import Wheels
 from tests.system.bare_host import CHECKOUT, REPO, BareHost, bare_host
 
 pytestmark = [pytest.mark.system, pytest.mark.long]
@@ -31,6 +32,8 @@ while True:
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[BareHost]:
+    # This needs the network. Afterwards each installation goes without.
+    Wheels(REPO).ensure()
     with bare_host() as host:
         yield host
 
