@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from services.agentproject import MAX_PROJECTS, AgentProject
 from services.config import BudgetLimits, ResourceLimits, Section
 from services.configerrors import sentence
 from services.configvalues import (
@@ -93,6 +94,9 @@ TEMPLATE: Final = """\
 
 # Its network: "gateway", "host" or "none".
 #network = "gateway"
+
+# Repositories that it works on; `hivectl project list` shows those of this host.
+#projects = ["website"]
 
 # Ports of its localhost that the operator may look at.
 #ports = [3000]
@@ -261,6 +265,8 @@ class AgentFile(Section):
     )
     """The TCP ports of the container's localhost that the operator may reach, at most 16; not with
     the network `host`."""
+    projects: tuple[AgentProject, ...] = Field(default=(), max_length=MAX_PROJECTS)
+    """The projects that the agent works on, at most 16: names, or tables."""
     budget: BudgetLimits = BudgetLimits()
     """The most that the agent may spend."""
     sleep_after: SleepAfter | None = None
@@ -308,6 +314,14 @@ class AgentFile(Section):
         """Keep each port once."""
         return tuple(dict.fromkeys(ports))
 
+    @field_validator("projects")
+    @classmethod
+    def _projects(cls, projects: tuple[AgentProject, ...]) -> tuple[AgentProject, ...]:
+        known = [project.name for project in projects]
+        if twice := next((name for name in known if known.count(name) > 1), None):
+            raise ValueError(f"it must name each project once, and {twice} is there twice")
+        return projects
+
     def differs_live(self, other: "AgentFile") -> bool:
         """Return whether `other` differs, and only in keys that apply to a running container."""
         return self != other and self.model_dump(exclude=LIVE) == other.model_dump(exclude=LIVE)
@@ -321,6 +335,7 @@ class AgentFile(Section):
         keys = {"environment", "mcp_servers", "allowed_tools", "prompt", "model", "turn_timeout"}
         keys |= {"start_timeout", "wake_after_deploy", "resume_after_limit"}
         keys |= {"compact_over_tokens", "compact_idle_after", "permissions", "ask_tools"}
+        keys |= {"projects"}
         values = self.model_dump(mode="json", include=keys, exclude_defaults=True)
         if "environment" in values:
             values["command_environment"] = values.pop("environment")

@@ -101,6 +101,6 @@ EVERYBODY: Final = Allow("everybody in the hive", lambda p: p.kind is not Kind.G
 
 def service(name: str) -> Allow:
     """The service `name` of the hive: lifecycle, broker, approvals, dashboard, assistant, forge,
-    ledger, telemetry, notify, fetch or vacuum."""
+    ledger, projects, telemetry, notify, fetch or vacuum."""
     wanted = Principal(Kind.SERVICE, name)
     return Allow(f"the service {name}", lambda p: p == wanted)

@@ -37,6 +37,7 @@ _SERVICES: Final = frozenset(
         "forge",
         "ledger",
         "notify",
+        "projects",
         "telemetry",
         "vacuum",
     }

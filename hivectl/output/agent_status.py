@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from hivectl.output.json_forms import Json
     from wire.records.approvals import Deploy
     from wire.records.ledger import Budget
-    from wire.records.lifecycle import AgentProperties, JobProperties, Network, Usage
+    from wire.records.lifecycle import (
+        AgentProperties,
+        JobProperties,
+        Network,
+        ProjectAccess,
+        Usage,
+    )
 
 MANY: Final = 10**8
 """Tokens of a context from which on they are not told exactly in a list."""
@@ -202,6 +208,7 @@ class AgentStatus:
         fields.add("port", _port(agent))
         ports = ", ".join(str(one) for one in agent.network.ports if one != agent.port)
         fields.add("ports", ports)
+        fields.add("projects", ", ".join(map(_project, agent.projects)))
         fields.add("image", "the host" if agent.image == "/" else literal(agent.image))
         fields.add("machine", output.paint(agent.machine, ""))
         fields.add("unit", output.paint(agent.unit, ""))
@@ -306,6 +313,12 @@ def _reached(network: "Network") -> tuple[str, str]:
     if network.filtered:
         return f"denied: {text}", ""
     return f"NOT FILTERED: this host cannot filter addresses; to be denied: {text}", "red"
+
+
+def _project(access: "ProjectAccess") -> str:
+    if access.readonly:
+        return f"{access.project} (read-only)"
+    return access.project + (f" (into {', '.join(access.branches)})" if access.branches else "")
 
 
 def _port(agent: "AgentProperties") -> str:

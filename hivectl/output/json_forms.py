@@ -28,6 +28,7 @@ def agent(record: "AgentProperties") -> dict[str, Json]:
         "last_crash": iso_time(record.last_crash),
         "resources": amounts(record.resources),
         "network": record.network._asdict(),
+        "projects": [project._asdict() for project in record.projects],
     }
 
 

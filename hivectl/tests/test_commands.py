@@ -22,6 +22,7 @@ from wire.records.lifecycle import (
     CRASHES_IN_A_ROW_US,
     AgentState,
     JobResult,
+    ProjectAccess,
     Resources,
     TurnState,
 )
@@ -103,6 +104,7 @@ async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivect
         "port_shared_with": [],
         "deployed_commit": COMMIT,
         "image": "/srv/small",
+        "projects": [],
     }
 
 
@@ -119,6 +121,17 @@ async def test_status_shows_one_agent(hive: FakeHive, hivectl: Hivectl) -> None:
     bob = (await hivectl("status", "bob-2")).out
     assert "deployed: 76543210fedc (deployed/0, " in bob
     assert "image: the host\n" in bob
+    projects = (
+        ProjectAccess("website", readonly=False, branches=[]),
+        ProjectAccess("docs", readonly=True, branches=[]),
+        ProjectAccess("app", readonly=False, branches=["main", "hive/*"]),
+    )
+    assert "projects" not in ran.out
+    hive.lifecycle.agents["alice"].show(projects=projects)
+    shown = (await hivectl("status", "alice")).out
+    assert "projects: website, docs (read-only), app (into main, hive/*)\n" in shown
+    listed = (await hivectl("status", "alice", "--json")).json["projects"]
+    assert listed[1] == {"project": "docs", "readonly": True, "branches": []}
     hive.lifecycle.agents["alice"].show(port_shared_with=["bob-2"])
     ran = await hivectl("status", "alice")
     assert "port: 8100, also used by bob-2; `hivectl rebuild` gives it another\n" in ran.out

@@ -302,6 +302,10 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     def SleepAfter(self) -> UInt64:
         return int(self._parts.settings.sleeps_after(self._agent.name))
 
+    @prop()
+    def Projects(self) -> list[records.ProjectAccess]:
+        return self._parts.settings.projects(self._agent.name)
+
     @signal()
     def CommandIssued(
         self, id: UInt64, verb: records.CommandVerb, arguments: records.CommandArguments
@@ -404,7 +408,7 @@ PROPERTIES: Final = {
     "port": ("Port",),
     "port_shared": ("PortSharedWith",),
     "crashes": ("Crashes", "LastCrash"),
-    "spec": ("Resources", "DeployedCommit", "Network", "SleepAfter"),
+    "spec": ("Resources", "DeployedCommit", "Network", "SleepAfter", "Projects"),
 }
 """The properties that show each attribute of an agent, and change with it."""
 

@@ -5,6 +5,7 @@ from services.config import Config
 from services.directories import runtime_directory, state_directory
 from services.projects.access import Gate
 from services.projects.apps import Apps
+from services.projects.clients import BusAgents
 from services.projects.credentials import Credentials
 from services.projects.fetches import Fetches
 from services.projects.hooks import Hooks
@@ -53,7 +54,7 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     known = Credentials(credentials.directory())
     gate = Gate(known, resolver, Apps(runtime_directory("projects"), Rest()))
     fetches = Fetches(store, repositories, gate)
-    projects = Projects(store, repositories, gate, fetches)
+    projects = Projects(store, repositories, gate, fetches, BusAgents(bus))
     await projects.reconcile()
     hooks = Hooks(known, projects.fetch)
     bus.export(names.PROJECTS_PATH, Projects1(projects, hooks))

@@ -4,7 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from services.projects import sources
 from services.projects.access import Gate
@@ -47,11 +47,27 @@ def check_branch(branch: str) -> None:
         )
 
 
+class Agents(Protocol):
+    """The agents of the hive."""
+
+    async def having(self, project: str) -> list[str]:
+        """Return the names of the agents whose agent.toml names a project.
+
+        Raises:
+            Unavailable: lifecycle cannot be asked.
+        """
+
+
 class Projects:
     """The projects of a hive."""
 
     def __init__(
-        self, store: Store, repositories: Repositories, gate: Gate, fetches: Fetches
+        self,
+        store: Store,
+        repositories: Repositories,
+        gate: Gate,
+        fetches: Fetches,
+        agents: Agents,
     ) -> None:
         self.on_removed: Callable[[str], None] = lambda name: None
         """Called with the name of each project that is gone."""
@@ -59,6 +75,7 @@ class Projects:
         self._repositories = repositories
         self._gate = gate
         self._fetches = fetches
+        self._agents = agents
         self._tasks = Tasks()
 
     def listen(self, listener: Listener, removed: Callable[[str], None]) -> None:
@@ -233,11 +250,20 @@ class Projects:
         )
 
     async def remove(self, name: str) -> None:
-        """Delete a project with its repository; its fetch is ended.
+        """Delete a project with its repository, which no agent has; its fetch is ended.
 
         Raises:
             NotFound: there is no such project.
+            Conflict: agents have it.
+            Unavailable: lifecycle cannot be asked for the agents.
         """
+        self._store.get(name)
+        if having := await self._agents.having(name):
+            raise Conflict(
+                f"{name} is in the agent.toml of {', '.join(having)}, whose container needs its "
+                "repository. Take it out of `projects` there first: "
+                f"`hivectl edit {having[0]}`."
+            )
         row = self._store.get(name)
         if row.state is not ProjectState.REMOVING:
             self._store.put(row._replace(state=ProjectState.REMOVING, message=""))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.agentfile import MAX_BYTES, MAX_PROMPT_BYTES, TEMPLATE, AgentFile, McpServer, parse
+from services.agentproject import AgentProject
 from services.config import BudgetLimits, ResourceLimits
 
 PAGE = Path(__file__).parents[2] / "docs/agent-toml.md"
@@ -25,6 +26,11 @@ allowed_tools = ["WebFetch(domain:example.org)", "Task"]
 network = "gateway"
 egress = ["GitHub.com", "*.pythonhosted.org", "crates.io:443", "10.1.2.3:8080", "*"]
 ports = [3000, 8080, 3000]
+projects = [
+    "website",
+    { name = "docs", readonly = true },
+    { name = "app", branches = ["main", "hive/*"], wake = true },
+]
 prompt = "You write."
 
 [environment]
@@ -77,6 +83,11 @@ def test_all_keys() -> None:
             },
         },
         "allowed_tools": ["WebFetch(domain:example.org)", "Task"],
+        "projects": [
+            {"name": "website"},
+            {"name": "docs", "readonly": True},
+            {"name": "app", "branches": ["main", "hive/*"], "wake": True},
+        ],
         "prompt": "You write.",
         "model": "claude-sonnet-4-5",
         "turn_timeout": 90,
@@ -119,8 +130,10 @@ def test_the_page_describes_each_key_and_no_other() -> None:
     )
     rows = [name.strip("`") for cell in cells for name in cell.split(", ")]
     sections = {"environment", "resources", "mcp_servers", "budget"}
+    project = [f"projects.{key}" for key in AgentProject.model_fields if key != "name"]
     assert set(rows) == {
         *(AgentFile.model_fields.keys() - sections),
+        *project,
         "environment.NAME",
         *(f"resources.{key}" for key in ResourceLimits.model_fields),
         *(f"mcp_servers.NAME.{key}" for key in McpServer.model_fields),
@@ -145,6 +158,22 @@ def test_the_page_describes_each_key_and_no_other() -> None:
         ("ports = [0]", "ports.0 = 0 is not valid"),
         ("ports = [65536]", "ports.0 = 65536 is not valid"),
         (f"ports = {[*range(1, 18)]}", "ports"),
+        ("\nprojects = ['Web']", "line 2: projects.0.name = 'Web' is not valid: it must be the"),
+        ("projects = ['../x']", "projects.0.name = '../x' is not valid"),
+        ("projects = [1]", "projects.0 = 1 is not valid: it must be the name of a project, or"),
+        ("projects = 'web'", "projects = 'web' is not valid: input should be a list"),
+        ("projects = ['a', {name = 'a'}]", "it must name each project once, and a is there twice"),
+        (
+            "projects = [{name = 'a', read = 1}]",
+            "projects.0.read is not a known key; known keys: n",
+        ),
+        ("projects = [{readonly = true}]", "projects.0.name"),
+        ("projects = [{name = 'a', branches = ['?']}]", "projects.0.branches.0 = '?' is not valid"),
+        (
+            "projects = [{name = 'a', readonly = true, branches = ['x']}]",
+            "a project that is readonly cannot have branches",
+        ),
+        (f"projects = {[f'p{n}' for n in range(17)]}", "projects"),
         ("[budget]\nday = 0", "line 2: budget.day = 0 is not valid"),
         ("[budget]\nday = nan", "line 2: budget.day = nan is not valid"),
         ("[budget]\nday_tokens = 1.5", "line 2: budget.day_tokens = 1.5 is not valid"),

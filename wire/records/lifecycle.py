@@ -5,6 +5,7 @@ Times are microseconds since 1970, 0 for never; sizes are bytes.
 
 from collections.abc import Mapping
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Final, NamedTuple, cast
 
 from wire import names
@@ -181,6 +182,32 @@ class Network(NamedTuple):
     """The ports of its loopback that the operator may reach."""
 
 
+@struct
+class ProjectAccess(NamedTuple):
+    """A project that an agent.toml names, and the rights of the agent there."""
+
+    project: Str
+    readonly: Bool
+    """Whether it hands back no changes."""
+    branches: StrList
+    """The branches into which its changes may go; `*` stands for any text. Empty: all."""
+
+    def refusal(self, branch: str) -> str:
+        """Return why no change of the agent may go into `branch`, for the agent; empty: it may."""
+        if self.readonly:
+            return (
+                f"You may read the project {self.project}, and hand back no changes: its entry in "
+                "your agent.toml says readonly."
+            )
+        if self.branches and not any(fnmatchcase(branch, one) for one in self.branches):
+            return (
+                f"Your changes of the project {self.project} may go into "
+                f"{' or '.join(self.branches)}, and not into {branch}: its entry in your "
+                "agent.toml says so."
+            )
+        return ""
+
+
 @dictionary(properties=True)
 class AgentProperties(NamedTuple):
     """The properties of Agent1; docs/dbus.md describes each."""
@@ -217,6 +244,8 @@ class AgentProperties(NamedTuple):
     last_crash: Int64 = 0
     sleep_after: UInt64 = 0
     """The seconds that it is idle before it falls asleep; 0 for never."""
+    projects: tuple[ProjectAccess, ...] = ()
+    """The projects that its agent.toml names."""
 
     def crash_loop(self, now: int) -> bool:
         """Return whether the container crashes again and again, at a time in microseconds."""

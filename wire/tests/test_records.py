@@ -21,6 +21,7 @@ from wire.records.lifecycle import (
     JobVerb,
     ManagedObjects,
     Network,
+    ProjectAccess,
     ResourceChanges,
     Resources,
     TurnState,
@@ -186,3 +187,21 @@ def test_rows_of_another_kind_are_of_another_version(rows: object) -> None:
 def test_a_record_within_a_record_may_be_of_another_version(value: Any) -> None:
     with pytest.raises(Conflict, match="different versions"):
         updated(AGENT, {"Resources": value})
+
+
+@pytest.mark.parametrize(
+    ("access", "branch", "reason"),
+    [
+        (ProjectAccess("web", readonly=False, branches=[]), "main", ""),
+        (ProjectAccess("web", readonly=False, branches=["next", "hive/*"]), "hive/a/b", ""),
+        (ProjectAccess("web", readonly=False, branches=["hive/*"]), "main", "hive/*, and not into"),
+        (ProjectAccess("web", readonly=False, branches=["main"]), "main2", "not into main2"),
+        (ProjectAccess("web", readonly=False, branches=["main"]), "Main", "not into Main"),
+        (ProjectAccess("web", readonly=True, branches=[]), "main", "hand back no changes"),
+    ],
+)
+def test_an_agent_may_change_some_branches_of_a_project(
+    access: ProjectAccess, branch: str, reason: str
+) -> None:
+    assert reason in access.refusal(branch)
+    assert bool(access.refusal(branch)) is bool(reason)

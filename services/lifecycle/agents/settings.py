@@ -7,7 +7,7 @@ from services.lifecycle.agents.roster import Roster
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.jobs.runner import JobRunner
 from wire.errors import Conflict
-from wire.records.lifecycle import Network, ResourceChanges, Resources
+from wire.records.lifecycle import Network, ProjectAccess, ResourceChanges, Resources
 
 
 class EffectiveSettings:
@@ -58,6 +58,10 @@ class EffectiveSettings:
     def resumes_after_limit(self, name: str) -> bool:
         """Return whether an agent goes on by itself after a limit of its provider."""
         return self._deployed(name).resume_after_limit
+
+    def projects(self, name: str) -> list[ProjectAccess]:
+        """Return the projects that an agent has, and what it may do with each."""
+        return [project.access for project in self._deployed(name).projects]
 
     def max_attempts(self, name: str) -> int | None:
         """Return how often a message is handed to an agent; None for the broker's number."""

@@ -91,7 +91,8 @@ class Backend(Protocol):
             Whether something had to be built.
 
         Raises:
-            Conflict: the build failed; the text ends with its last lines.
+            Conflict: the build failed, and the text ends with its last lines; or a project that
+                the configuration names does not exist.
         """
 
     def is_current(self, spec: Spec) -> bool:

@@ -12,6 +12,7 @@ from services.lifecycle.backends import (
     container_network,
     data,
     old_root,
+    projects,
     rootfs,
     unit_files,
 )
@@ -82,6 +83,10 @@ class ContainerFiles:
         left = self._remove_other(spec.name, changes)
         return self.write_drop_in(spec, changes) or left
 
+    def check_projects(self, spec: Spec) -> None:
+        """Check that the projects of the agent have repositories. Raises Conflict."""
+        projects.check(self._layout, spec.name, self._config.projects(spec))
+
     def release_others(self, spec: Spec) -> None:
         """Give free what only a container that does not run any more needed on the host."""
         self._system.release_others(spec)
@@ -100,7 +105,8 @@ class ContainerFiles:
         mover = None
         if old_root.retire(layout, spec.name):
             mover = f"{self._prefix}/bin/python -BP -m {old_root.__name__}"
-        text = unit_files.drop_in(spec, limits, packages, writable, mover)
+        assertions = projects.assertions(layout, self._config.projects(spec))
+        text = unit_files.drop_in(spec, limits, packages, writable, mover, assertions)
         with (
             Directory.open(layout.units, changes=changes) as units,
             units.directory(layout.drop_in_folder(spec.name)) as folder,
@@ -261,6 +267,7 @@ class ContainerFiles:
             str(layout.sockets / spec.name),
             str(layout.web / spec.name),
             str(layout.git),
+            projects.mounts(layout, self._config.projects(spec)),
         )
         layout.settings.mkdir(mode=0o755, exist_ok=True)
         with Directory.open(layout.settings, changes=changes) as folder:

@@ -41,6 +41,7 @@ class WritableDirectory:
 WRITABLE: Final = (
     WritableDirectory("claude", CLAUDE, mode=0o700, survives=True),
     WritableDirectory("state", "/state", mode=0o700, survives=True),
+    WritableDirectory("work", "/work", survives=True),
     WritableDirectory("root", "/root", mode=0o700),
     WritableDirectory("home", "/home"),
     WritableDirectory("opt", "/opt"),

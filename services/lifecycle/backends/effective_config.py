@@ -113,6 +113,10 @@ class EffectiveConfig:
         page = (spec.port,) if spec.port else ()
         return tuple(dict.fromkeys((*page, *self._builds.configuration(spec).ports)))
 
+    def projects(self, spec: Spec) -> tuple[str, ...]:
+        """Return the names of the projects that an agent has."""
+        return tuple(project.name for project in self._builds.configuration(spec).projects)
+
     def mode(self, spec: Spec) -> NetworkMode:
         """Return the network that the next start gives to the container."""
         config = self._config.lifecycle

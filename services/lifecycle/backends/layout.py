@@ -99,6 +99,11 @@ class Layout:
         return self.root / "var/lib/hyperhive/git"
 
     @property
+    def projects(self) -> Path:
+        """The repositories of projects, in a directory for each. They belong to hive-projects."""
+        return self.root / "var/lib/hyperhive/projects"
+
+    @property
     def builds(self) -> Path:
         """The builds, as NAME/COMMIT. They belong to hive-build."""
         return self.root / "var/lib/hyperhive/builds"

@@ -255,8 +255,10 @@ class Nspawn:
     # The deployed configuration
 
     async def build(self, spec: Spec, job: int, tell: Tell, *, renew: bool = False) -> bool:
-        """Run hive-build@NAME.service and wait for its end."""
-        return await self._builds.make(spec, job, tell, renew=renew)
+        """Run hive-build@NAME.service and wait for its end; check that the projects exist."""
+        built = await self._builds.make(spec, job, tell, renew=renew)
+        await asyncio.to_thread(self._files.check_projects, spec)
+        return built
 
     def is_current(self, spec: Spec) -> bool:
         """Return whether the system of the build is made from the inputs of the host."""

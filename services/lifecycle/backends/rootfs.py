@@ -11,6 +11,7 @@ from typing import Final
 
 from services.lifecycle.agents.agent import Spec
 from services.lifecycle.backends import container_network, image
+from services.lifecycle.backends.projects import path_inside
 from services.lifecycle.files.nofollow import Directory
 from services.lifecycle.host import settings
 
@@ -61,9 +62,11 @@ GITCONFIG: Final = """\
 """
 TRUSTING: Final = """\
 [safe]
-\tdirectory = *
+\tdirectory = {path}
 """
-"""For the manager: /applied and /meta belong to approvals on the host, not to its own root."""
+"""For a repository that belongs to a user of the host, and not to the container's own root."""
+ALL: Final = "*"
+"""For the manager: /applied and /meta belong to approvals."""
 
 JOURNAL: Final = """\
 [Journal]
@@ -117,6 +120,7 @@ def write_etc(
     prefix: Path,
     source: Path,
     host: Path,
+    projects: Iterable[str],
 ) -> None:
     """Write the container's /etc.
 
@@ -129,6 +133,7 @@ def write_etc(
             container's own systemd.
         source: the tree that the container's /usr comes from.
         host: the root directory of the host; differs from / only in tests.
+        projects: the projects of the agent.
     """
     etc.write("os-release", OS_RELEASE)
     etc.write("passwd", ACCOUNTS)
@@ -138,7 +143,7 @@ def write_etc(
     etc.link("mtab", "../proc/self/mounts")
     etc.write("hostname", f"{spec.name}\n")
     etc.write("hosts", HOSTS.format(name=spec.name))
-    etc.write("gitconfig", gitconfig(spec))
+    etc.write("gitconfig", gitconfig(spec, projects))
     # The host's own id would keep the journal from being linked; the agent need not know it.
     etc.write("machine-id", f"{spec.machine_id}\n")
     write_harness(etc, harness)
@@ -172,10 +177,11 @@ def write_etc(
         _make_mount_point(etc, path.split("/")[2:], is_directory)
 
 
-def gitconfig(spec: Spec) -> str:
-    """Return the container's configuration of git."""
+def gitconfig(spec: Spec, projects: Iterable[str]) -> str:
+    """Return the container's configuration of git; it trusts the repositories of `projects`."""
     network = container_network.gitconfig(spec.network)
-    trusting = TRUSTING if spec.is_manager else ""
+    trusted = [ALL] if spec.is_manager else [path_inside(project) for project in projects]
+    trusting = "".join(TRUSTING.format(path=path) for path in trusted)
     return GITCONFIG.format(name=spec.name) + network + trusting
 
 

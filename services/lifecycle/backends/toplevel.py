@@ -67,7 +67,7 @@ class Toplevel:
         """Write the files of GIVEN. All others in /etc are made by NixOS."""
         etc.write("machine-id", f"{spec.machine_id}\n")
         rootfs.write_harness(etc, self._config.harness(spec))
-        etc.write("gitconfig", rootfs.gitconfig(spec))
+        etc.write("gitconfig", rootfs.gitconfig(spec, self._config.projects(spec)))
         etc.write("hosts", rootfs.HOSTS.format(name=spec.name))
         with etc.directory("systemd") as systemd, systemd.directory("system") as system:
             for name in os.listdir(system.fileno()):  # noqa: PTH208 - by descriptor

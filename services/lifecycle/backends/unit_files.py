@@ -69,6 +69,7 @@ def settings(
     sockets: str,
     web: str,
     git: str,
+    projects: Iterable[str],
 ) -> str:
     """Return the text of the .nspawn file.
 
@@ -80,6 +81,7 @@ def settings(
         sockets: the socket directory of the agent.
         web: the directory for the socket of the harness.
         git: the directory of all configurations. Only the manager sees parts of it.
+        projects: the lines that mount the repositories of the agent's projects.
     """
     repositories = (
         f"Bind={git}/proposed:/agents",
@@ -118,6 +120,7 @@ def settings(
         # No mount point may lie below one of these: the agent could put a link there.
         *(f"Bind={data}/{part.name}:{part.path}" for part in WRITABLE),
         *(repositories if spec.is_manager else ()),
+        *projects,
         "",
         "[Network]",
         # A namespace of its own, which belongs to the user namespace, and has a loopback only.
@@ -134,6 +137,7 @@ def drop_in(
     packages: Path | None,
     writable: Iterable[Path],
     mover: str | None = None,
+    assertions: Iterable[str] = (),
 ) -> str:
     """Return the text of the drop-in of the container's unit.
 
@@ -143,6 +147,7 @@ def drop_in(
         packages: builds/NAME/COMMIT/usr, if it is laid over /usr.
         writable: the directories of the host that the container may write.
         mover: the command that moves files out of the root of an earlier version, if there is one.
+        assertions: further lines that say when the container does not start.
     """
     # The user of the build could put a link there later, and nspawn would follow it.
     built = (packages, packages.parent, packages.parent.parent) if packages else ()
@@ -164,6 +169,7 @@ def drop_in(
         "StartLimitIntervalSec=60",
         "StartLimitBurst=5",
         *(f"AssertPathIsSymbolicLink=!{path}" for path in built),
+        *assertions,
         "",
         "[Service]",
         "Slice=hive-agents.slice",

@@ -41,6 +41,7 @@ class UsrSystem:
             self._prefix,
             self._config.image(spec),
             self._layout.root,
+            self._config.projects(spec),
         )
 
     def mounts(self, spec: Spec, etc: str) -> list[str]:

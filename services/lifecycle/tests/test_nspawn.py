@@ -62,6 +62,7 @@ class Host:
             "gateway",
             "git",
             "web",
+            "projects",
         ):
             getattr(self.layout, folder).mkdir(parents=True)
         (root / "etc/localtime").symlink_to("/usr/share/zoneinfo/Europe/Berlin")
@@ -244,6 +245,7 @@ async def test_settings_bind_only_what_an_agent_may_see(host: Host) -> None:
         "/run/hive-web",
         "/run/hive-claude",
         "/state",
+        "/work",
         "/root",
         "/home",
         "/opt",
@@ -502,7 +504,7 @@ async def test_destroy_leaves_only_data(host: Host) -> None:
     assert host.manager.calls[:2] == [("RevertUnitFiles", UNIT), ("Reload",)]
     left = {p for p in host.root.rglob("*") if "alice" in str(p)}
     assert not host.manager.limited, "systemd keeps what was set for it"
-    assert left == {host.layout.data / "alice" / n for n in ("", "claude", "state")}
+    assert left == {host.layout.data / "alice" / n for n in ("", "claude", "state", "work")}
     assert host.backend.kept_uid("alice") == BASE
     await host.backend.destroy(ALICE, purge=True)
     assert host.backend.kept_uid("alice") is None

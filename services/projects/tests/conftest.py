@@ -42,12 +42,23 @@ class FakeNames:
         return self.known[name]
 
 
+class FakeAgents:
+    """The agents, as lifecycle shows them."""
+
+    def __init__(self) -> None:
+        self.projects: dict[str, list[str]] = {}
+
+    async def having(self, project: str) -> list[str]:
+        return [agent for agent, projects in self.projects.items() if project in projects]
+
+
 class Room:
     """The room in `root`, which can be stopped and started again."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.names = FakeNames()
+        self.agents = FakeAgents()
         self.changes: list[tuple[str, str]] = []
         self.steps: list[tuple[str, Step]] = []
         self._changed = asyncio.Condition()
@@ -64,7 +75,7 @@ class Room:
         apps = Apps(self.root.parent / "run", Rest(self.context))
         gate = Gate(Credentials(self.secrets), self.names, apps)
         self.fetches = Fetches(self.store, self.repositories, gate)
-        self.projects = Projects(self.store, self.repositories, gate, self.fetches)
+        self.projects = Projects(self.store, self.repositories, gate, self.fetches, self.agents)
         listener = Listener(self._change, lambda name, step: self.steps.append((name, step)))
         self.projects.listen(listener, lambda name: self._change(name, "gone"))
         await self.projects.reconcile()

@@ -17,15 +17,27 @@ from services.quarantine.tests.worktree import WorkTree
 from wire import names
 from wire.bus import Bus
 from wire.clients.projects import ProjectsClient
-from wire.errors import AccessDenied, InvalidArgument, NotFound
+from wire.errors import AccessDenied, Conflict, InvalidArgument, NotFound
+from wire.fake_agent import FakeAgent, properties
 from wire.fixtures import Connect
 from wire.principal import DASHBOARD, THE_MANAGER, Kind, Principal, agent
+from wire.records.lifecycle import ProjectAccess
 from wire.records.projects import AddOptions, HookHeaders, ProjectState, SetOptions
 from wire.testing import FixedPrincipals
 
 ROOM = Path(__file__).parents[1]
 README = (ROOM / "README.md").read_text()
 FETCH = Principal(Kind.SERVICE, "fetch")
+
+
+@pytest.fixture
+async def lifecycle(connect: Connect) -> None:
+    """Lifecycle with an agent that has the project `hers`."""
+    bus = await connect()
+    bus.export_object_manager(names.LIFECYCLE_PATH)
+    hers = ProjectAccess("hers", readonly=False, branches=[])
+    bus.export(names.agent_path("alice"), FakeAgent(properties("alice", projects=(hers,))))
+    await bus.own(names.LIFECYCLE)
 
 
 @pytest.fixture
@@ -54,7 +66,7 @@ async def client(
 
 
 async def test_a_project_from_its_addition_to_its_end(
-    service: Bus, connect: Connect, upstream: WorkTree
+    service: Bus, lifecycle: None, connect: Connect, upstream: WorkTree
 ) -> None:
     bus = await connect()
     projects = ProjectsClient(bus)
@@ -86,6 +98,16 @@ async def test_a_project_from_its_addition_to_its_end(
         ("ProjectChanged", ["website", "removing"]),
         ("ProjectRemoved", ["website"]),
     ]
+
+
+async def test_a_project_that_an_agent_has_is_not_removed(
+    service: Bus, lifecycle: None, connect: Connect
+) -> None:
+    projects = ProjectsClient(await connect())
+    await projects.add("hers", "", AddOptions())
+    with pytest.raises(Conflict, match=r"hers is in the agent\.toml of alice, whose container"):
+        await projects.remove("hers")
+    assert [one.state for one in await projects.list_projects()] == [ProjectState.READY]
 
 
 async def test_a_wrong_option_is_named(service: Bus, connect: Connect) -> None:
