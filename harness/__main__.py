@@ -24,6 +24,7 @@ from harness.logins import GROUP as LOGIN_GROUP
 from harness.logins import Logins
 from harness.notes import Notes
 from harness.notify import Notifier
+from harness.projects.projects import Projects
 from harness.tools.server import OwnTools
 from harness.tools.todo import TodoList
 from harness.turns import started
@@ -126,7 +127,8 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
     logins = Logins(settings.name, Cgroup.create(paths.cgroups, LOGIN_GROUP))
     reporter = Reporter(hive, store, notifier)
     telemetry = _telemetry(settings, hive)
-    parts = Parts(settings, paths, hive, Inbox(hive), claude, choices, store, reporter)
+    projects = Projects(settings, paths, lambda text: store.note(text, "warning"))
+    parts = Parts(settings, paths, hive, Inbox(hive), claude, choices, store, reporter, projects)
     loop = TurnLoop(parts, notes, todo, permissions, logins, telemetry)
     # The turns end first: they release their messages through the connection.
     calls = {"turns": loop.run(), "reports": reporter.run()}
@@ -135,6 +137,7 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
     calls["hive"] = hive.run()
     calls["record"] = Recorder(hive, store).run()
     calls["web"] = WebServer(store, paths.web, todo.shown).run()
+    calls["projects"] = projects.run()
     if settings.manager:
         calls["working-copies"] = WorkingCopies().run()
     tasks = [asyncio.create_task(call, name=name) for name, call in calls.items()]

@@ -53,6 +53,8 @@ class Config:
     """`ask`: the operator is asked about calls of tools that are not allowed."""
     ask_tools: list[str] = field(default_factory=list)
     """Rules for calls about which the operator is asked in any case."""
+    projects: list[JsonObject] = field(default_factory=list)
+    """The agent's projects: name, readonly, branches, wake; see harness/projects/project.py."""
     prompt: str = ""
     start_timeout: float = 60.0
     """Seconds that Claude Code has to start."""
@@ -82,6 +84,10 @@ class Paths:
     api: Path
     """The socket on which the gateway takes the requests to the model."""
     state: Path
+    work: Path
+    """The directory of the working copies of projects."""
+    projects: Path
+    """The directory of the repositories of projects, which the host keeps."""
     config: Path
     claude: Path
     cgroups: Path
@@ -92,12 +98,14 @@ class Paths:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Paths":
-        """Read HIVE_SOCKET, HIVE_API, HIVE_STATE, HIVE_CONFIG, HIVE_GROUPS, HIVE_WEB, HOME and
-        systemd's."""
+        """Read HIVE_SOCKET, HIVE_API, HIVE_STATE, HIVE_WORK, HIVE_PROJECTS, HIVE_CONFIG,
+        HIVE_GROUPS, HIVE_WEB, HOME and systemd's."""
         return cls(
             socket=Path(environ.get("HIVE_SOCKET", "/run/hive/mcp.sock")),
             api=Path(environ.get("HIVE_API", "/run/hive/api.sock")),
             state=Path(environ.get("HIVE_STATE", "/state")),
+            work=Path(environ.get("HIVE_WORK", "/work")),
+            projects=Path(environ.get("HIVE_PROJECTS", "/projects")),
             config=Path(environ.get("HIVE_CONFIG", "/etc/hyperhive/harness.json")),
             claude=Path(environ.get("HOME", "/root")) / ".claude",
             cgroups=Path(environ.get("HIVE_GROUPS", "/sys/fs/cgroup")),
@@ -195,6 +203,7 @@ _WANTED: Final = {
     "allowed_tools": "a list of strings",
     "permissions": "a string",
     "ask_tools": "a list of strings",
+    "projects": "a list of objects",
     "prompt": "a string",
     "start_timeout": "a number of seconds above 0",
     "compact_over_tokens": "a number above 0 or null",
@@ -221,8 +230,9 @@ def _fits(key: str, value: Json) -> bool:
             return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
         case "an object of objects":
             return isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
-        case "a list of strings":
-            return isinstance(value, list) and all(isinstance(v, str) for v in value)
+        case "a list of strings" | "a list of objects" as wanted:
+            kind = str if wanted == "a list of strings" else dict
+            return isinstance(value, list) and all(isinstance(v, kind) for v in value)
         case "an object":
             return isinstance(value, dict)
         case "a port, or 0":

@@ -9,10 +9,10 @@ import asyncio
 import logging
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from harness.git import GitError, git
 from harness.inotify import DirectoryWatch
 
 log = logging.getLogger(__name__)
@@ -21,14 +21,7 @@ AGENTS: Final = Path("/agents")
 APPLIED: Final = Path("/applied")
 
 REMOTE: Final = "applied"
-GIT_TIMEOUT: Final = 120.0
-"""Seconds that a git command may take."""
-
 _NAME: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,7}[a-z0-9])?")
-
-
-class GitError(Exception):
-    """git failed; the text is its message, on one line."""
 
 
 class WorkingCopies:
@@ -73,10 +66,10 @@ class WorkingCopies:
         # Under another name until it is complete: the final name never holds half a clone.
         new = self._agents / f".{applied.name}.new"
         await asyncio.to_thread(shutil.rmtree, new, ignore_errors=True)
-        await _git("init", "--quiet", str(new))
+        await git("init", "--quiet", str(new))
         await _set_remote(new, applied)
-        await _git("-C", str(new), "fetch", "--quiet", REMOTE)
-        await _git("-C", str(new), "checkout", "--quiet", "-B", "main", f"{REMOTE}/main")
+        await git("-C", str(new), "fetch", "--quiet", REMOTE)
+        await git("-C", str(new), "checkout", "--quiet", "-B", "main", f"{REMOTE}/main")
         new.rename(copy)
         log.info("the configuration of %s is in %s", applied.name, copy)
 
@@ -99,42 +92,13 @@ async def _set_remote(repository: Path, applied: Path) -> None:
     config = ("-C", str(repository), "config", "--local")
     wanted = remote_settings(applied)
     expected = "".join(f"{key} {value}\n" for key, value in wanted)
-    if await _git(*config, "--get-regexp", f"^remote\\.{REMOTE}\\.", fails=(1,)) == expected:
+    if await git(*config, "--get-regexp", f"^remote\\.{REMOTE}\\.", fails=(1,)) == expected:
         return
-    await _git(*config, "--remove-section", f"remote.{REMOTE}", fails=(128,))
+    await git(*config, "--remove-section", f"remote.{REMOTE}", fails=(128,))
     for key, value in wanted:
-        await _git(*config, "--add", key, value)
+        await git(*config, "--add", key, value)
 
 
 async def _is_deployed(applied: Path) -> bool:
     found = ("--git-dir", str(applied), "rev-parse", "--quiet", "--verify", "refs/heads/main")
-    return bool(await _git(*found, fails=(1,)))
-
-
-async def _git(*arguments: str, fails: Sequence[int] = ()) -> str:
-    """Run git; return its output, or an empty string for an exit status in `fails`.
-
-    Raises:
-        GitError: git ended with another status, or took longer than GIT_TIMEOUT.
-    """
-    process = await asyncio.create_subprocess_exec(
-        "git",
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(GIT_TIMEOUT):
-            out, err = await process.communicate()
-    except TimeoutError:
-        raise GitError(f"git {arguments[-1]} took longer than {GIT_TIMEOUT:g} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode in fails:
-        return ""
-    if process.returncode:
-        raise GitError(" ".join(err.decode(errors="replace").split()) or "git failed")
-    return out.decode(errors="replace")
+    return bool(await git(*found, fails=(1,)))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from harness.claude import transcripts
 from harness.claude.calls import names_tool
 from harness.claude.cgroup import Cgroup
 from harness.claude.choices import Choices
@@ -13,6 +14,7 @@ from harness.claude.permissions import ASKABLE, QUESTIONS, Permissions
 from harness.claude.start_files import StartFiles
 from harness.config import Config, Paths, credentials
 from harness.jsonvalues import JsonObject
+from harness.projects.project import working_directory
 from harness.prompts.prompt import PROMPTS
 from harness.tools.server import NAME, OwnTools
 
@@ -53,7 +55,10 @@ def factory(
         from claude_agent_sdk import ClaudeAgentOptions
 
         commands, own = (group.path if group else None for group in groups)
-        files.write(config, settings, relay(paths), commands, own, paths.state)
+        directory = working_directory(config, paths)
+        if resume:
+            transcripts.bring(paths.claude, resume, directory)
+        files.write(config, settings, relay(paths), commands, own, paths.state, paths.work)
         return ClaudeAgentOptions(
             cli_path=str(files.claude),
             system_prompt={"type": "file", "path": str(files.prompt)},
@@ -70,7 +75,7 @@ def factory(
             model=choices.model or config.model,
             effort=choices.effort,
             resume=resume,
-            cwd=paths.state,
+            cwd=directory,
             env={"CLAUDE_CODE_SHELL": str(files.bash)} | environment(config, paths),
             extra_args={
                 # Otherwise a resumed session keeps its first prompt until it is compacted.

@@ -56,6 +56,7 @@ class StartFiles:
         group: Path | None,
         own_group: Path | None,
         state: Path,
+        work: Path,
     ) -> None:
         """Write the files, in place of earlier ones.
 
@@ -66,6 +67,7 @@ class StartFiles:
             group: the control group of a turn's commands, if there is one.
             own_group: the control group of Claude Code itself, if there is one.
             state: the agent's directory.
+            work: the directory of the working copies of projects.
         """
         scripts = self.directory / "servers"
         for directory in (self.directory, scripts):
@@ -84,7 +86,7 @@ class StartFiles:
                 _write(path, shell.server_script(server, variables), 0o700)
                 servers[name] = {"type": "stdio", "command": str(path)}
         _write(self.servers, json.dumps({"mcpServers": {**servers, HIVE_SERVER: relay}}))
-        _write(self.prompt, system_prompt(config, state))
+        _write(self.prompt, system_prompt(config, state, work))
         _write(self.settings, json.dumps(settings))
 
 

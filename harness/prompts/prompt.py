@@ -7,6 +7,8 @@ from typing import Final
 
 from harness.config import Config
 from harness.hive_client import Message
+from harness.projects import instructions
+from harness.projects.project import Project, projects_of
 from harness.prompts import own_file, reminder
 
 PROMPTS: Final = Path(__file__).parent
@@ -18,7 +20,7 @@ ROOT: Final = "/state/"
 """The agent's directory, as the prompt names it."""
 
 OWN: Final = "AGENTS.md"
-"""The agent's own instructions, in its directory, which is also the working directory."""
+"""The agent's own instructions, in its directory."""
 
 PAGE: Final = """\
 - Port {} is yours: the operator sees what you serve there (http, on 127.0.0.1) beside your turns.
@@ -37,16 +39,26 @@ FORGE: Final = """\
 """
 """The lines about the forge."""
 
+WORK: Final = "/work"
+"""The directory of the working copies, as the prompt names it."""
+
+PROJECTS: Final = PROMPTS / "projects.md"
+"""The section about the agent's projects."""
+
 INBOX: Final = "inbox"
 """The folder below the agent's directory in which long bodies are saved."""
 
 
-def system_prompt(config: Config, state: Path) -> str:
-    """Return the system prompt: the text in harness/prompts, the agent's AGENTS.md, its own text.
+def system_prompt(config: Config, state: Path, work: Path) -> str:
+    """Return the system prompt.
+
+    It is the text in harness/prompts, then the instructions of the agent's projects, the agent's
+    own AGENTS.md, and the text of its agent.toml.
 
     Args:
         config: the configuration of the agent; `prompt` is the text of its agent.toml.
         state: the agent's directory, in which AGENTS.md lies.
+        work: the directory of the working copies.
     """
     role = "manager.md" if config.manager else "agent.md"
     texts = [(PROMPTS / name).read_text(encoding="utf-8") for name in (role, "common.md")]
@@ -54,10 +66,45 @@ def system_prompt(config: Config, state: Path) -> str:
     prompt = prompt.replace("{operator}", _operator(config))
     prompt = prompt.replace("{page}", PAGE.format(config.port) if config.port else "")
     prompt = prompt.replace("{forge}", FORGE.format(account=config.forge) if config.forge else "")
+    projects = projects_of(config)
+    prompt = prompt.replace("{projects}", _projects(projects))
+    for project in projects:
+        for path, text in instructions.read(work / project.name):
+            prompt += (
+                f"\n# From {WORK}/{project.name}/{path.name}, the instructions of the project "
+                f"{project.name}\n\nThey say how to work on that project, and change none of the "
+                f"rules above.\n\n{text}\n"
+            )
     own = own_file.read(state / OWN)
     if own:
         prompt += f"\n# From {ROOT}{OWN}, which you wrote yourself\n\n{own}\n"
     return f"{prompt}\n{config.prompt}" if config.prompt else prompt
+
+
+def _projects(projects: Sequence[Project]) -> str:
+    """Return the section about the agent's projects; empty if it has none."""
+    if not projects:
+        return ""
+    names = ", ".join(f"`{project.name}`" for project in projects)
+    alone = len(projects) == 1
+    values = {
+        "{names}": f"the {'project' if alone else 'projects'} {names}",
+        "{here}": " It is your working directory." if alone else "",
+        "{rules}": "".join(map(_rule, projects)),
+    }
+    text = PROJECTS.read_text(encoding="utf-8")
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
+
+
+def _rule(project: Project) -> str:
+    if project.readonly:
+        return f"- You read the project `{project.name}`, and hand back no changes.\n"
+    if project.branches:
+        branches = ", ".join(f"`{branch}`" for branch in project.branches)
+        return f"- Changes of the project `{project.name}` may go into {branches} only.\n"
+    return ""
 
 
 def _operator(config: Config) -> str:

@@ -67,6 +67,8 @@ class Harness:
             "HIVE_SOCKET": str(self.hive.path),
             "HIVE_API": str(self.root / API),
             "HIVE_STATE": str(self.state),
+            "HIVE_WORK": str(self.root / "work"),
+            "HIVE_PROJECTS": str(self.root / "projects"),
             "HIVE_CONFIG": str(config),
             "HIVE_WEB": str(self.root / "web.sock"),
             "HIVE_GROUPS": str(self.group.parent if self.group else self.root / "no-groups"),

@@ -85,7 +85,7 @@ def test_a_long_body_is_cut_and_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("manager", [True, False])
 def test_the_system_prompt_names_the_agent(manager: bool, tmp_path: Path) -> None:
-    prompt = system_prompt(config.Config("zoe", manager=manager), tmp_path)
+    prompt = system_prompt(config.Config("zoe", manager=manager), tmp_path, tmp_path)
     assert "Hyperhive agent: zoe" in prompt
     assert "{name}" not in prompt
     assert ("You are zoe, the manager" in prompt) == manager
@@ -94,28 +94,32 @@ def test_the_system_prompt_names_the_agent(manager: bool, tmp_path: Path) -> Non
     assert "Port" not in prompt
     assert "forge" not in prompt
     paged = config.Config("zoe", manager=manager, port=8123)
-    assert "\n- Port 8123 is yours: " in system_prompt(paged, tmp_path)
+    assert "\n- Port 8123 is yours: " in system_prompt(paged, tmp_path, tmp_path)
     forge = config.Config("zoe", manager=manager, forge="zoe-bot")
-    assert "\n- You have the account `zoe-bot` in a forge" in system_prompt(forge, tmp_path)
+    assert "\n- You have the account `zoe-bot` in a forge" in system_prompt(
+        forge, tmp_path, tmp_path
+    )
     assert "they/them" in prompt
     own = config.Config("zoe", manager=manager, prompt="You like {name}s.")
-    assert system_prompt(own, tmp_path) == f"{prompt}\nYou like {{name}}s."
+    assert system_prompt(own, tmp_path, tmp_path) == f"{prompt}\nYou like {{name}}s."
     ada = config.Config("zoe", manager, operator_name="Ada", operator_pronouns="she/her")
     assert "the operator (the human who runs the hive: Ada, she/her)" in system_prompt(
-        ada, tmp_path
+        ada, tmp_path, tmp_path
     )
 
 
 def test_the_system_prompt_has_what_the_agent_wrote_for_itself(tmp_path: Path) -> None:
-    plain = system_prompt(config.Config("zoe"), tmp_path)
+    plain = system_prompt(config.Config("zoe"), tmp_path, tmp_path)
     (tmp_path / "AGENTS.md").write_text("Use tabs, {name}.\n")
-    prompt = system_prompt(config.Config("zoe", prompt="You like tea."), tmp_path)
+    prompt = system_prompt(config.Config("zoe", prompt="You like tea."), tmp_path, tmp_path)
     assert prompt.startswith(plain)
     assert "AGENTS.md, which you wrote yourself\n\nUse tabs, {name}.\n" in prompt
     assert prompt.endswith("\nYou like tea."), "the operator's text has the last word"
     (tmp_path / "AGENTS.md").write_text("x" * 100_000)
-    assert len(system_prompt(config.Config("zoe"), tmp_path)) < len(plain) + 33_000
-    assert "cut here: the file has 100000 bytes" in system_prompt(config.Config("zoe"), tmp_path)
+    assert len(system_prompt(config.Config("zoe"), tmp_path, tmp_path)) < len(plain) + 33_000
+    assert "cut here: the file has 100000 bytes" in system_prompt(
+        config.Config("zoe"), tmp_path, tmp_path
+    )
 
 
 @pytest.mark.parametrize("trap", ["fifo", "link", "directory"])
@@ -129,7 +133,7 @@ def test_a_trap_instead_of_the_agents_file_is_left_alone(tmp_path: Path, trap: s
             path.symlink_to(tmp_path / "other")
         case "directory":
             path.mkdir()
-    prompt = system_prompt(config.Config("zoe"), tmp_path)
+    prompt = system_prompt(config.Config("zoe"), tmp_path, tmp_path)
     assert "secret" not in prompt
     assert "wrote yourself" not in prompt
 

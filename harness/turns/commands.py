@@ -76,6 +76,8 @@ class Commands:
                 return f"{self._steering.reopen()} uses {words}."
             case "hold-until":
                 return self._steering.hold(_time(command.value))
+            case "reset-project":
+                return await self._steering.reset_project(command.value, command.by)
             case "login-code":
                 return await self._logins.enter(command.login, command.value)
             case "login-cancel":

@@ -57,6 +57,7 @@ class TurnLoop:
         self._choices = parts.choices
         self._store = parts.store
         self._reporter = parts.reporter
+        self._projects = parts.projects
         self._telemetry = telemetry
         self._waker = waker = Waker()
         self._limit = limit = ProviderLimit(parts.reporter)
@@ -67,6 +68,7 @@ class TurnLoop:
         self._steering = Steering(parts, errands, limit, waker)
         self._commands = Commands(parts, self._steering, logins)
         parts.hive.on_command = self._commands.take
+        parts.projects.on_move = waker.wake
 
     async def run(self) -> None:
         """Handle messages until cancelled; then release the messages that are held."""
@@ -134,9 +136,10 @@ class TurnLoop:
             self._reporter.enter(State.IDLE, f"the last turn failed: {reason}" if reason else "")
 
     def _own_turn(self) -> Batch | None:
-        """Return a turn without messages, if the agent is to be told of its start at once."""
+        """Return a turn without messages, if the agent is to be told of something at once."""
         start = self._runner.starts.untold
-        if self._config.wake_after_deploy and start and start.verb in CHANGED:
+        changed = self._config.wake_after_deploy and start and start.verb in CHANGED
+        if changed or self._projects.has_moved:
             return Batch((), self._hive.generation)
         return None
 

@@ -7,6 +7,7 @@ from harness.claude.session import ClaudeSession
 from harness.config import Config, Paths
 from harness.events.store import EventStore
 from harness.hive_client import HiveClient
+from harness.projects.projects import Projects
 from harness.turns.inbox import Inbox
 from harness.turns.reporter import Reporter
 
@@ -23,3 +24,4 @@ class Parts:
     choices: Choices
     store: EventStore
     reporter: Reporter
+    projects: Projects

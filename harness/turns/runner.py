@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -49,6 +49,7 @@ class TurnRunner:
         self._store = parts.store
         self._reporter = parts.reporter
         self._inbox = parts.inbox
+        self._projects = parts.projects
         self._todo = todo
         self._forgetful = True
         """Whether the model's context may have lost the list of steps."""
@@ -67,10 +68,11 @@ class TurnRunner:
         Raises:
             TurnError: the turn failed.
         """
+        await self._projects.prepare()
         await self._open()
         from claude_agent_sdk import StreamEvent  # after it was loaded in a thread
 
-        prompt = self._prompt(current)
+        prompt = self._prompt(current, await self._projects.news())
         self._claude.unread = frozenset()
         turn.woken(current.batch.messages, prompt)
 
@@ -160,7 +162,7 @@ class TurnRunner:
             self._news = [news.lost_session(lost)]
             self._cut_off.clear()
 
-    def _prompt(self, current: CurrentTurn) -> str:
+    def _prompt(self, current: CurrentTurn, of_projects: Sequence[str]) -> str:
         batch = current.batch
         told = list(self._news)
         if start := self.starts.untold:
@@ -169,6 +171,7 @@ class TurnRunner:
             told.append(left)
         if self._cut_off.intersection(batch.ids):
             told.append(news.cut_off(self._config.turn_timeout))
+        told += of_projects
         messages = [self._permissions.late(message) for message in batch.messages]
         return wake_prompt(messages, self._paths.state, retried=batch.retried, news=told)
 
@@ -177,6 +180,7 @@ class TurnRunner:
         self._news.clear()
         self._forgetful = False
         self.starts.told()
+        self._projects.told()
 
     async def _ask(self, prompt: str, observe: "Observer") -> Outcome:
         """Ask the model; compact the context and ask again if the prompt is too long for it."""

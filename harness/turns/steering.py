@@ -1,6 +1,7 @@
 """The effects of commands on the turn, the session and the waiting messages."""
 
 from harness.hive_client import Report
+from harness.projects.copy import CopyError
 from harness.turns.current import Cancellation, CurrentTurn
 from harness.turns.errands import Errand, Errands
 from harness.turns.inbox import names
@@ -28,6 +29,7 @@ class Steering:
         self._reporter = parts.reporter
         self._choices = parts.choices
         self._inbox = parts.inbox
+        self._projects = parts.projects
         self._errands = errands
         self._limit = limit
         self._waker = waker
@@ -126,6 +128,26 @@ class Steering:
         setting = self._choices.setting(self._config.model)
         self._reporter.update(Report(model_setting=setting, effort=self._choices.effort or ""))
         return f"From its next turn on, {self._config.name}"
+
+    async def reset_project(self, name: str, by: str) -> str:
+        """Make the working copy of a project clean; the work in it is kept.
+
+        Args:
+            name: the project.
+            by: the one who wants it.
+
+        Raises:
+            CommandError: a turn runs, or the working copy cannot be reset.
+        """
+        if self.current:
+            raise CommandError(
+                f"{self._config.name} works on a turn, which may change the working copy. Wait for "
+                f"its end, or cancel it (hivectl cancel {self._config.name})."
+            )
+        try:
+            return await self._projects.reset(name, by)
+        except CopyError as error:
+            raise CommandError(str(error)) from None
 
     def hold(self, until: float) -> str:
         """Begin no turn before this time, in seconds since 1970."""

@@ -73,6 +73,6 @@ async def test_a_missing_project_keeps_a_container_from_being_made(host: Host, l
         path = host.layout.projects / "web/upstream.git"
         path.parent.mkdir()
         path.symlink_to(host.layout.projects)
-    missing = r"alice names the project web, which has no repository .* hivectl project add web"
-    with pytest.raises(Conflict, match=missing.replace(".* ", ".*\\(")):
+    missing = r"alice names the project web, which has no repository .*hivectl project add web"
+    with pytest.raises(Conflict, match=missing):
         await host.backend.build(HERS, 1, lambda lines: None)

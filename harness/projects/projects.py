@@ -1,0 +1,122 @@
+"""The agent's projects: their working copies, the news about them, and resets."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from harness.config import Config, Paths
+from harness.inotify import DirectoryWatch
+from harness.projects.copy import CopyError, WorkingCopy
+from harness.projects.moves import Moves
+from harness.projects.project import Project, projects_of
+
+log = logging.getLogger(__name__)
+
+SETTLED: Final = 1.0
+"""Seconds without a change after which a fetch of the host is over: git moves its references one
+by one."""
+
+
+class Projects:
+    """The projects of the agent.
+
+    Attributes:
+        on_move: Called when the branch of a project has moved of which the agent wants to be told
+            at once.
+    """
+
+    def __init__(self, config: Config, paths: Paths, note: Callable[[str], None]) -> None:
+        """Do nothing yet.
+
+        Args:
+            config: the configuration of the agent.
+            paths: the paths in the container.
+            note: called with a sentence when a working copy cannot be made.
+        """
+        self.on_move: Callable[[], None] = lambda: None
+        self._note = note
+        self._copies = {
+            project.name: (project, WorkingCopy(project.name, paths.work, paths.projects))
+            for project in projects_of(config)
+        }
+        self._moves = Moves(paths.state)
+        self._lock = asyncio.Lock()
+        self._news: list[str] = []
+        self._failures: dict[str, str] = {}
+        self.has_moved = False
+        """Whether the agent is to be told of a move at once."""
+
+    async def run(self) -> None:
+        """Make the working copies, and wait for moves that begin a turn, until cancelled."""
+        await self.prepare()
+        waking = [(project, copy) for project, copy in self._copies.values() if project.wake]
+        async with asyncio.TaskGroup() as tasks:
+            for project, copy in waking:
+                tasks.create_task(self._watch(project, copy), name=f"project {project.name}")
+
+    async def prepare(self) -> None:
+        """Make the working copies that are missing; a failure is noted once, and tried again."""
+        async with self._lock:
+            for name, (_, copy) in self._copies.items():
+                failure = ""
+                try:
+                    await copy.prepare()
+                    await self._moves.learn(copy)
+                except CopyError as error:
+                    failure = str(error)
+                    if failure != self._failures.get(name):
+                        self._note(failure)
+                self._failures[name] = failure
+
+    async def news(self) -> list[str]:
+        """Return sentences for the agent about its projects."""
+        async with self._lock:
+            failures = [failure for failure in self._failures.values() if failure]
+            made = [copy for name, (_, copy) in self._copies.items() if not self._failures[name]]
+            return [*failures, *self._news, *await self._moves.news(made)]
+
+    def told(self) -> None:
+        """Take note that the agent has been told of what `news` has returned last."""
+        self._news.clear()
+        self._moves.told()
+        self.has_moved = False
+
+    async def reset(self, name: str, by: str) -> str:
+        """Make the working copy of a project clean; the work in it is kept.
+
+        Args:
+            name: the project.
+            by: the one who wants it.
+
+        Returns:
+            A sentence that says where the work is kept.
+
+        Raises:
+            CopyError: it cannot be reset, or the agent has no such project.
+        """
+        if name not in self._copies:
+            known = ", ".join(self._copies) or "none"
+            raise CopyError(f"The agent has no project {name[:40]!r}. Its projects: {known}.")
+        async with self._lock:
+            done = await self._copies[name][1].reset()
+        self._news.append(f"The {by} has reset your working copy: {done}")
+        return done
+
+    async def _watch(self, project: Project, copy: WorkingCopy) -> None:
+        """Tell `on_move` when the branch of a project moves."""
+        while True:
+            try:
+                # Anew each time: directories of branches come and go.
+                with DirectoryWatch(*copy.references()) as watch:
+                    if not self.has_moved and await self._moves.is_untold(copy):
+                        self.has_moved = True
+                        self.on_move()
+                    await watch.change()
+                    while await watch.change(SETTLED):
+                        pass
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                log.warning("%s cannot be watched: %s", copy.upstream, error.strerror or error)
+                return
