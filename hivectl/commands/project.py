@@ -1,18 +1,18 @@
-"""The commands about projects: project add, list, show, fetch, cancel, set, remove."""
+"""The commands about projects: project add, list, show, fetch, cancel, set, reset, remove."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.arguments.completers import complete_projects
+from hivectl.arguments.completers import complete_agents, complete_projects
 from hivectl.arguments.types import number, seconds
 from hivectl.command_table import Group
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
 from hivectl.output.formats import age, local_time, size
 from hivectl.output.terminal import Cell, Output, Row, confirm, state_cell
-from hivectl.output.text import literal
+from hivectl.output.text import literal, one_line
 from hivectl.session import hive_command
 
 if TYPE_CHECKING:
@@ -348,6 +348,25 @@ async def set_project(
         no_wait=no_wait,
         timeout=timeout,
     )
+
+
+@project.command("reset")
+@click.argument("agent", shell_complete=complete_agents)
+@click.argument("name", shell_complete=complete_projects)
+@hive_command
+async def reset_project(hive: "Hive", output: Output, agent: str, name: str) -> None:
+    """Make the working copy of the project NAME in AGENT clean.
+
+    It is then at the branch of the project, without changes and further files. The work in it is
+    kept: as references, which the command prints, or in a directory beside it if git cannot read
+    it. Ignored files and worktrees are left alone. The agent must run, and have no turn.
+    """
+    from wire.clients.lifecycle import LONG_SECONDS
+
+    text = await hive.agents.call(
+        agent, lambda client: client.within(LONG_SECONDS).reset_project(name)
+    )
+    output.show({"agent": agent, "project": name, "text": text}, [one_line(text)])
 
 
 @project.command("remove")

@@ -76,6 +76,10 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
         return self._steer("new-session")
 
     @method(allow=OPERATOR)
+    async def ResetProject(self, project: Str) -> Str:
+        return self._steer("reset-project", project)
+
+    @method(allow=OPERATOR)
     async def SetModel(self, model: Str) -> Str:
         return self._steer("model", model)
 

@@ -10,6 +10,7 @@ from hivectl.tests.fake_agent import COMMIT, SINCE
 from hivectl.tests.fake_hive import FakeHive
 from hivectl.tests.fake_projects import project
 from hivectl.tests.hostile import HOSTILE, assert_harmless
+from wire.errors import Conflict
 from wire.records.projects import AddOptions, Branch, ProjectState, SetOptions
 
 URL = "https://forge.example/w.git"
@@ -137,3 +138,15 @@ async def test_a_removal_asks(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("project", "remove", "w", "--yes")).out == "w is removed\n"
     assert (await hivectl("project", "cancel", "w")).out == "the fetch of w is cancelled\n"
     assert hive.projects.calls == [("remove", "w"), ("cancel", "w")]
+
+
+async def test_a_working_copy_is_reset(hive: FakeHive, hivectl: Hivectl) -> None:
+    alice = hive.lifecycle.agents["alice"]
+    alice.sentence = "/work/w is clean.\n\x1b[31m"
+    ran = await hivectl("project", "reset", "alice", "w")
+    assert (ran.code, alice.steered) == (Exit.OK, [("reset-project", "w")])
+    assert ran.out.startswith("/work/w is clean.")
+    assert_harmless(ran.out.strip())
+    alice.refusal = Conflict("alice works on a turn.")
+    ran = await hivectl("project", "reset", "alice", "w")
+    assert (ran.code, ran.err) == (Exit.CONFLICT, "hivectl: alice works on a turn.\n")

@@ -23,10 +23,11 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS: Final = 10.0
 """Seconds in which a harness must answer a command."""
 
-LOGIN_SECONDS: Final = 140.0
-"""Seconds in which a harness must answer about a login, whose program asks a server."""
+LONG_SECONDS: Final = 140.0
+"""Seconds in which a harness must answer about a login, whose program asks a server, and about the
+reset of a working copy, which may be large."""
 
-_LONG: Final = frozenset({CommandVerb.LOGIN, CommandVerb.LOGIN_CODE})
+_LONG: Final = frozenset({CommandVerb.LOGIN, CommandVerb.LOGIN_CODE, CommandVerb.RESET_PROJECT})
 
 MAX_PENDING: Final = 16
 """Unanswered commands of one agent."""
@@ -110,7 +111,7 @@ class Harness:
             raise Conflict(
                 f"{MAX_PENDING} commands to {self._name} wait for their answers; try again later."
             )
-        seconds = LOGIN_SECONDS if verb in _LONG else ANSWER_SECONDS
+        seconds = LONG_SECONDS if verb in _LONG else ANSWER_SECONDS
         answer: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
         self._pending[id] = answer
         try:

@@ -80,7 +80,7 @@ class Harnesses:
         """Have the harness of `name` carry out a command; return its result.
 
         Raises:
-            InvalidArgument: the model, the level of effort or the code is not valid.
+            InvalidArgument: the model, the level of effort, the project or the code is not valid.
             NotFound: there is no such agent.
             Conflict: the harness refused the command.
             Unavailable: the harness is away, or has not answered in time.
@@ -92,6 +92,8 @@ class Harnesses:
             names.check_model_name(arguments.value)
         if verb is CommandVerb.EFFORT:
             check_effort(arguments.value)
+        if verb is CommandVerb.RESET_PROJECT:
+            names.check_project_name(arguments.value)
         if verb is CommandVerb.LOGIN_CODE:
             check_login_code(arguments.value)
         if agent.state is AgentState.PAUSED:

@@ -153,6 +153,10 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     async def NewSession(self) -> Str:
         return await self._command(records.CommandVerb.NEW_SESSION)
 
+    @method(allow=OPERATOR)
+    async def ResetProject(self, project: Str) -> Str:
+        return await self._command(records.CommandVerb.RESET_PROJECT, value=project)
+
     @method(allow=OPERATOR | MANAGER)
     async def SetModel(self, model: Str) -> Str:
         return await self._command(records.CommandVerb.MODEL, value=model)

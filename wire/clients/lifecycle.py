@@ -26,8 +26,9 @@ from wire.types import Bool, ManagedDict, ObjectPath, Str, StrList, UInt32, UInt
 
 R = TypeVar("R", bound=Record)
 
-LOGIN_SECONDS: Final = 150.0
-"""The seconds that the calls of a login may take: its program may ask a slow server."""
+LONG_SECONDS: Final = 150.0
+"""The seconds that the calls of a login may take, whose program may ask a slow server, and the
+reset of a working copy."""
 
 
 class LifecycleClient(Client, interface=names.LIFECYCLE, path=names.LIFECYCLE_PATH):
@@ -149,6 +150,10 @@ class AgentClient(Client, interface=names.AGENT_INTERFACE, destination=names.LIF
     async def new_session(self) -> Str:
         """Begin a new session."""
 
+    @remote("ResetProject")
+    async def reset_project(self, project: Str) -> Str:
+        """Make a working copy clean and return a sentence; it takes up to LONG_SECONDS."""
+
     @remote("SetModel")
     async def set_model(self, model: Str) -> Str:
         """Change the model of the turns; empty for the configured one."""
@@ -159,11 +164,11 @@ class AgentClient(Client, interface=names.AGENT_INTERFACE, destination=names.LIF
 
     @remote("BeginLogin")
     async def begin_login(self) -> LoginPage:
-        """Begin a login of the agent, or return the one that runs; it takes up to LOGIN_SECONDS."""
+        """Begin a login of the agent, or return the one that runs; it takes up to LONG_SECONDS."""
 
     @remote("EnterLoginCode")
     async def enter_login_code(self, login: UInt64, code: Str) -> Str:
-        """Enter the code of the page and return a sentence; it takes up to LOGIN_SECONDS."""
+        """Enter the code of the page and return a sentence; it takes up to LONG_SECONDS."""
 
     @remote("CancelLogin")
     async def cancel_login(self, login: UInt64) -> Str:

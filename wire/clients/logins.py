@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from wire.clients.lifecycle import LOGIN_SECONDS, AgentClient
+from wire.clients.lifecycle import LONG_SECONDS, AgentClient
 from wire.errors import Conflict, HiveError
 from wire.text.login_pages import UnknownPageError, known_page, without_addresses
 from wire.text.urls import Url
@@ -19,7 +19,7 @@ async def begin_login(agent: AgentClient) -> tuple[int, Url]:
         HiveError: the harness does not answer.
     """
     try:
-        page = await agent.within(LOGIN_SECONDS).begin_login()
+        page = await agent.within(LONG_SECONDS).begin_login()
     except Conflict as error:
         raise Conflict(without_addresses(str(error))) from error
     try:
@@ -38,7 +38,7 @@ async def enter_login_code(agent: AgentClient, login: int, code: str) -> str:
         HiveError: the harness does not answer.
     """
     try:
-        said = await agent.within(LOGIN_SECONDS).enter_login_code(login, code)
+        said = await agent.within(LONG_SECONDS).enter_login_code(login, code)
     except Conflict as error:
         raise Conflict(without_addresses(str(error))) from error
     return without_addresses(said)

@@ -60,6 +60,8 @@ class CommandVerb(StrEnum):
     """Interrupt the turn."""
     COMPACT = "compact"
     NEW_SESSION = "new-session"
+    RESET_PROJECT = "reset-project"
+    """Make the working copy of a project clean; the work in it is kept."""
     MODEL = "model"
     EFFORT = "effort"
     HOLD_UNTIL = "hold-until"
@@ -306,8 +308,8 @@ class CommandArguments(NamedTuple):
     requeue: Bool = False
     """See CancelOptions."""
     value: Str = ""
-    """A model, a level of effort, a time in seconds since 1970, or the code of a login; empty for
-    the default."""
+    """A model, a level of effort, a project, a time in seconds since 1970, or the code of a login;
+    empty for the default."""
     login: UInt64 = 0
     """The number of a login."""
     by: Str = ""

@@ -184,8 +184,10 @@ async def test_an_answer_that_nobody_waits_for_is_taken_once(desk: Desk) -> None
         desk.commands.of("alice").done(issued.id, CommandResult("It waits."))
 
 
-@pytest.mark.parametrize("verb", [CommandVerb.LOGIN, CommandVerb.LOGIN_CODE])
-async def test_a_login_may_take_longer(
+@pytest.mark.parametrize(
+    "verb", [CommandVerb.LOGIN, CommandVerb.LOGIN_CODE, CommandVerb.RESET_PROJECT]
+)
+async def test_a_login_and_a_reset_may_take_longer(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, verb: CommandVerb
 ) -> None:
     monkeypatch.setattr(commands, "ANSWER_SECONDS", 0.0)

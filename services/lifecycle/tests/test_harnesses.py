@@ -8,6 +8,7 @@ from services.lifecycle.commands import Peer
 from services.lifecycle.tests.room import DONE, Room
 from wire.errors import (
     AccessDenied,
+    InvalidArgument,
     NotFound,
     Unavailable,
 )
@@ -96,6 +97,14 @@ async def test_a_container_that_does_not_run_gets_no_commands(room: Room) -> Non
         await room.harnesses.command("alice", CommandVerb.COMPACT, CommandArguments())
     with pytest.raises(NotFound):
         await room.harnesses.command("bob", CommandVerb.COMPACT, CommandArguments())
+
+
+async def test_a_name_that_no_project_can_have_is_refused(room: Room) -> None:
+    await room.spawn("alice")
+    with pytest.raises(InvalidArgument, match="not a valid name of a project"):
+        await room.harnesses.command(
+            "alice", CommandVerb.RESET_PROJECT, CommandArguments(value="../x")
+        )
 
 
 async def test_a_new_agent_of_a_removed_name_has_no_harness_yet(room: Room) -> None:
