@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from harness.claude import transcripts
 from harness.claude.calls import names_tool
 from harness.claude.cgroup import Cgroup
 from harness.claude.choices import Choices
@@ -56,8 +55,6 @@ def factory(
 
         commands, own = (group.path if group else None for group in groups)
         directory = working_directory(config, paths)
-        if resume:
-            transcripts.bring(paths.claude, resume, directory)
         files.write(config, settings, relay(paths), commands, own, paths.state, paths.work)
         return ClaudeAgentOptions(
             cli_path=str(files.claude),
