@@ -1,8 +1,8 @@
 """The program that has the port of a socket unit: `python -m services.listeners UNIT`.
 
-Prints one sentence and exits with 0 if another program listens at the address of the unit, and 3 if
-none does. systemd only says that the address is in use. Processes of other users are named for root
-only.
+Prints the program on one line and the remedy on a second, and exits with 0, if another program
+listens at the address of the unit; exits with 3 if none does. systemd only says that the address is
+in use. Processes of other users are named for root only.
 """
 
 import ipaddress
@@ -43,15 +43,16 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m services.listeners UNIT\n")
         return 2
-    sentence = occupant(arguments[0])
-    if not sentence:
+    found = occupant(arguments[0])
+    if not found:
         return FREE
-    sys.stdout.write(f"{sentence}\n")
+    sys.stdout.write(f"{found}\n")
     return 0
 
 
 def occupant(unit: str, proc: Path = Path("/proc")) -> str:
-    """Return a sentence about the program that keeps a socket unit from listening, or nothing."""
+    """Return a line about the program that keeps a socket unit from listening, and a line with the
+    remedy; empty if there is no such program."""
     asked = ["systemctl", "show", "--property=Listen", "--property=ActiveState", unit]
     try:
         answer = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
@@ -65,8 +66,8 @@ def occupant(unit: str, proc: Path = Path("/proc")) -> str:
                 shown = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
                 return (
                     f"{shown} is in use by {_owner(listener, proc)}, so {unit} cannot listen "
-                    "there. Stop that program and run `systemctl start hive.target`, or choose "
-                    f"another address with: systemctl edit {unit}"
+                    f"there.\nStop that program, or choose another address with `systemctl edit "
+                    f"{unit}`. Then run `systemctl start hive.target`."
                 )
     return ""
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
 
 ROLES = ["operator", "reviewer", "guest"]
-SOCKET_UNIT = "hive-dashboard.socket"
 
 
 @click.command("login-link")
@@ -37,14 +36,15 @@ async def login_link(hive: "Hive", output: Output, role: str) -> None:
     everything. A `reviewer` may read, answer questions and refused hosts, and approve and deny
     requests. A `guest` may only read.
     """
-    from hivectl.host.listeners import occupant
+    from hivectl.host.listeners import DASHBOARD, occupant
     from wire.errors import Unavailable
     from wire.records.dashboard import Role
 
     try:
         url = await hive.dashboard.login_link(Role(role))
     except Unavailable as error:
-        raise Unavailable(await occupant(SOCKET_UNIT) or str(error)) from error
+        found = await occupant(DASHBOARD)
+        raise Unavailable(" ".join(found) if found else str(error)) from error
     output.show({"url": url, "role": role}, [output.paint(url, "")])
 
 

@@ -17,6 +17,7 @@ from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
+    from hivectl.clients.units import ServiceUnit
     from wire.records.lifecycle import AgentProperties
 
 MARKS: Final = {
@@ -80,17 +81,28 @@ async def _services(hive: "Hive") -> list[Check]:
         return [
             Check("services", Verdict.BAD, "the hive does not run", "systemctl start hive.target")
         ]
-    bad = [
-        Check(
-            "services",
-            Verdict.BAD,
-            f"{unit.name} is {unit.state}{f': {one_line(unit.says)}' if unit.says else ''}",
-            f"`systemctl status {unit.name}` shows more; then `systemctl restart {unit.name}`",
-        )
-        for unit in missing
-    ]
+    bad = await asyncio.gather(*map(_service, missing))
     running = sum(unit.runs for unit in units)
     return bad or [Check("services", Verdict.GOOD, f"{running} run")]
+
+
+async def _service(unit: "ServiceUnit") -> Check:
+    """Return the reason why a service does not run, as far as it is known."""
+    from hivectl.host import listeners
+    from wire import names
+
+    state = f"{unit.name} is {unit.state}"
+    # The dashboard cannot start without its socket, and knows nothing of the other program.
+    if unit.name == names.SERVICE_UNITS[names.DASHBOARD]:
+        found = await listeners.occupant(listeners.DASHBOARD)
+        if found:
+            return Check("services", Verdict.BAD, f"{state}: {found.what}", found.remedy)
+    return Check(
+        "services",
+        Verdict.BAD,
+        f"{state}{f': {one_line(unit.says)}' if unit.says else ''}",
+        f"`systemctl status {unit.name}` shows more; then `systemctl restart {unit.name}`",
+    )
 
 
 async def _stores(hive: "Hive") -> list[Check]:

@@ -92,8 +92,8 @@ def disk(folder: Path = DATA) -> Check:
         "disk",
         Verdict.BAD,
         what,
-        "`hivectl list --json` and `hivectl status NAME` show the use of each agent; `hivectl "
-        "tombstones` lists data of destroyed agents, which `hivectl purge` deletes",
+        "`hivectl top` shows the disk use of each agent; `hivectl tombstones` lists the data of "
+        "destroyed agents, which `hivectl purge` deletes",
     )
 
 

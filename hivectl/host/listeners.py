@@ -3,10 +3,23 @@
 import asyncio
 import subprocess
 import sys
+from typing import Final, NamedTuple
+
+DASHBOARD: Final = "hive-dashboard.socket"
+"""The unit that has the port of the dashboard."""
 
 
-async def occupant(unit: str) -> str:
-    """Return a sentence about the program that keeps a socket unit from listening, or nothing.
+class Occupant(NamedTuple):
+    """The program that keeps a socket unit from listening."""
+
+    what: str
+    """The sentence that names it."""
+    remedy: str
+    """The sentence that tells the operator what to do."""
+
+
+async def occupant(unit: str) -> Occupant | None:
+    """Return the program that keeps a socket unit from listening; None if there is none.
 
     Only root sees the programs of all users; for others the sentence has the user at least.
     """
@@ -16,6 +29,9 @@ async def occupant(unit: str) -> str:
             *command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
     except OSError:
-        return ""
+        return None
     said, _ = await asked.communicate()
-    return said.decode(errors="replace").strip()
+    if asked.returncode != 0:
+        return None
+    what, _, remedy = said.decode(errors="replace").strip().partition("\n")
+    return Occupant(what, remedy)

@@ -52,6 +52,19 @@ def environment(bus_address: str) -> dict[str, str]:
     return _inherited() | FIXED | {"DBUS_SYSTEM_BUS_ADDRESS": bus_address}
 
 
+def with_socket_unit(folder: Path, listen: str) -> dict[str, str]:
+    """Return an environment with a systemctl that knows one socket unit, which has failed.
+
+    Args:
+        folder: the place for that program.
+        listen: the address of the unit.
+    """
+    program = folder / "systemctl"
+    program.write_text(f"#!/bin/sh\necho 'Listen={listen} (Stream)'\necho ActiveState=failed\n")
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
 def module_of(environment: dict[str, str]) -> str:
     """Return the module that is hivectl."""
     return "hivectl.tests.launcher" if "WEB_DIRECTORY" in environment else "hivectl"

@@ -1,6 +1,7 @@
 """doctor and top: what is wrong with its remedy, and what agents use."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from hivectl.exit_codes import Exit
 from hivectl.host import checks
 from hivectl.host.checks import Verdict
-from hivectl.tests.conftest import Hivectl
+from hivectl.tests.conftest import Hivectl, with_socket_unit
 from hivectl.tests.fake_hive import FakeHive
 from hivectl.tests.hostile import HOSTILE, assert_harmless
 from wire.errors import CorruptStore
@@ -28,13 +29,13 @@ async def test_doctor_says_the_remedy_for_each_fault(hive: FakeHive, hivectl: Hi
     alice = hive.lifecycle.agents["alice"]
     network = alice.shown.network._replace(filtered=False)
     alice.show(turn_state=TurnState.ERROR, turn_reason=HOSTILE, stale=True, network=network)
-    hive.systemd.fail("hive-dashboard.service", "127.0.0.1:7000 is in use by nginx.")
+    hive.systemd.fail("hive-notify.service", "The webhook has no address.")
     hive.ledger.error = CorruptStore("ledger.sqlite is damaged.")
     ran = await hivectl("doctor")
     assert ran.code == Exit.DEGRADED
     assert_harmless(ran.out)
     for told in (
-        " BAD  services    hive-dashboard.service is failed: 127.0.0.1:7000 is in use by nginx.",
+        " BAD  services    hive-notify.service is failed: The webhook has no address.",
         " BAD  stores      ledger: ledger.sqlite is damaged.",
         " BAD  agents      alice: error, ",
         "remedy: `hivectl logs alice` shows more",
@@ -43,6 +44,26 @@ async def test_doctor_says_the_remedy_for_each_fault(hive: FakeHive, hivectl: Hi
         " BAD  filter      this host does not filter addresses, so alice can reach",
     ):
         assert told in ran.out, told
+
+
+async def test_doctor_names_the_program_that_has_the_port_of_the_dashboard(
+    hive: FakeHive, hivectl: Hivectl, tmp_path: Path
+) -> None:
+    hive.systemd.states["hive-dashboard.service"] = "inactive"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listen = f"127.0.0.1:{server.getsockname()[1]}"
+        ran = await hivectl("doctor", "--json", **with_socket_unit(tmp_path, listen))
+    [services] = [one for one in ran.json if one["name"] == "services"]
+    assert (ran.code, services["verdict"]) == (Exit.DEGRADED, Verdict.BAD)
+    named = f"hive-dashboard.service is inactive: {listen} is in use by "
+    assert services["what"].startswith(named)
+    assert f"(pid {os.getpid()}, user " in services["what"]
+    assert "systemctl edit hive-dashboard.socket" in services["remedy"]
+    assert "systemctl start hive.target" in services["remedy"]
+    # The port is free again.
+    ran = await hivectl("doctor", "--json", **with_socket_unit(tmp_path, listen))
+    [services] = [one for one in ran.json if one["name"] == "services"]
+    assert services["what"] == "hive-dashboard.service is inactive"
 
 
 def test_inotify_must_suffice_for_all_agents(tmp_path: Path) -> None:

@@ -36,10 +36,10 @@ def test_the_program_is_named(
 ) -> None:
     port = busy.getsockname()[1]
     systemctl(tmp_path, monkeypatch, shown(port))
-    sentence = listeners.occupant("hive-dashboard.socket")
-    assert sentence.startswith(f"127.0.0.1:{port} is in use by ")
-    assert f"(pid {os.getpid()}, user " in sentence
-    assert "systemctl edit hive-dashboard.socket" in sentence
+    what, remedy = listeners.occupant("hive-dashboard.socket").splitlines()
+    assert what.startswith(f"127.0.0.1:{port} is in use by ")
+    assert f"(pid {os.getpid()}, user " in what
+    assert "systemctl edit hive-dashboard.socket" in remedy
 
 
 def test_a_unit_that_listens_itself_is_not_blamed(
