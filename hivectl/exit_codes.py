@@ -24,8 +24,10 @@ MEANING: dict[Exit, str] = {
     Exit.OK: "success",
     Exit.FAILED: "the operation failed; the message on standard error says why",
     Exit.USAGE: "wrong usage, or an argument that the hive refused",
-    Exit.NOT_FOUND: "no such agent, message, question, reminder, request or file",
-    Exit.DENIED: "you are not an operator (root, or a member of the group hive)",
+    Exit.NOT_FOUND: (
+        "the object does not exist, such as an agent, a message, a request, a project or a file"
+    ),
+    Exit.DENIED: "you may not do this: you are not an operator, or the command needs root",
     Exit.UNAVAILABLE: "the hive, or the service that was called, is not running",
     Exit.CONFLICT: "the object exists already, or its state does not allow the operation",
     Exit.TIMEOUT: "the operation did not complete in time; it may still complete",

@@ -75,9 +75,9 @@ kill = _verb(
     lambda agent: agent.kill(),
     "killing",
     "Kill all processes of an agent, and stop it.\n\n"
-    "It does not start at boot. Use this when `hivectl stop` takes too long; it also hurries a "
-    "stop that is under way. What its programs have not written yet is lost. Its data and messages "
-    "are kept.",
+    "It does not start at boot. Use this when `hivectl stop` takes too long; the command also "
+    "speeds up a stop that is in progress. Data that its programs have not written yet are lost. "
+    "Its files and messages are kept.",
 )
 restart = _verb(
     "restart", lambda agent: agent.restart(), "restarting", "Stop an agent and start it again."
@@ -86,7 +86,7 @@ restart = _verb(
 
 @click.command()
 @_agent
-@click.option("--purge", is_flag=True, help="Also delete the agent's data; this cannot be undone.")
+@click.option("--purge", is_flag=True, help="Delete all data of the agent; this cannot be undone.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @job_options
 @hive_command
@@ -99,14 +99,16 @@ async def destroy(
     no_wait: bool,
     timeout: float,
 ) -> None:
-    """Destroy an agent, but keep its data.
+    """Destroy an agent, but keep /state and its login.
 
-    `hivectl spawn NAME` creates the agent again with its kept data. With --purge, the data are
-    deleted as well.
+    Its configuration is kept, too; its other directories (/root, /home, /opt, /srv and /var) are
+    deleted. `hivectl spawn NAME` creates the agent again with the kept data. With --purge, these
+    are deleted as well.
     """
     if not yes:
         known = (await hive.agents.get(name)).name
-        what = f"{known} and all its data" if purge else f"{known} (its data are kept)"
+        kept = "only /state, its login and its configuration are kept"
+        what = f"{known} and all its data" if purge else f"{known} ({kept})"
         confirm(f"Destroy {what}?", "destroy")
     await follow(
         hive,

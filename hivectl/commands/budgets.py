@@ -220,7 +220,7 @@ def _used(b: "Budget") -> str:
 @click.option(
     "--limits",
     is_flag=True,
-    help="Show what the provider allows still, for each credential, in place of a list.",
+    help="Show the remaining limits of the provider for each credential, in place of a list.",
 )
 @hive_command
 async def usage(
@@ -240,12 +240,12 @@ async def usage(
     Shows when each request ended, the tokens that the model read (with those of its cache) and
     wrote, the cost in US dollars, the time to the first byte and to the last, the status, the end
     of the request and the model. A cost with `?` is that of the dearest model, because the price
-    of the model is not known. The gateways count them. A turn of an agent with a login of its own
-    is one request, as its harness reports it. `hivectl cost` sums the same requests up, beside the
-    turns. With `--by model`, the models of an agent beyond the 20 that cost most are summed up as
-    `other`. With `--limits`, shows the requests and tokens that the provider's last answer left to
-    each credential, the time from which on there are more again, and the agents that share it.
-    TIME is written as for `hivectl history`.
+    of the model is not known. The gateways count the requests and their tokens. A turn of an agent
+    with a login of its own is one request, as its harness reports it. `hivectl cost` sums the same
+    requests up, beside the turns. With `--by model`, the models of an agent beyond the 20 that cost
+    most are summed up as `other`. With `--limits`, shows the requests and tokens that the
+    provider's last answer left to each credential, the time from which on there are more again, and
+    the agents that share it. TIME is written as for `hivectl history`.
     """
     from wire.names import check_agent_name
     from wire.records.ledger import UsageFilter

@@ -166,7 +166,9 @@ async def _deploy(
         if done.job == NO_JOB:
             raise CommandError(
                 Exit.UNAVAILABLE,
-                f"Request {done.request} is approved, and will be carried out later.",
+                f"Request {done.request} is approved, but not deployed yet: {name} has another "
+                "job, or hive-lifecycle does not answer. The change is deployed afterwards; "
+                "`hivectl pending --all` shows its state.",
             )
         return done.job
 

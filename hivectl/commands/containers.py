@@ -93,24 +93,27 @@ async def update_all(hive: "Hive", output: Output) -> None:
 def _everybody_or(
     command: str,
     method: Callable[["AgentClient"], Awaitable[None]],
+    state: str,
     done: str,
     help_text: str,
 ) -> click.Command:
+    """Return a command for agents that are named, or for all in a state."""
+
     @click.command(command, help=help_text)
     @_some_or_all
     @click.option(
-        "--all", "everybody", is_flag=True, help=f"{command.capitalize()} all running agents."
+        "--all", "everybody", is_flag=True, help=f"{command.capitalize()} all {state} agents."
     )
     @hive_command
     async def verb(hive: "Hive", output: Output, names: Sequence[str], everybody: bool) -> None:
         if bool(names) is everybody:
             raise CommandError(Exit.USAGE, "Give either NAME or --all.")
         found = await (hive.agents.select(names) if names else hive.agents.all())
-        chosen = [a.name for a in found if names or a.state in ("running", "paused")]
+        chosen = [agent.name for agent in found if names or agent.state == state]
         for one in chosen:
             await hive.agents.call(one, method)
         output.done(
-            {"agents": chosen}, [f"{one}: {done}" for one in chosen] or ["no agent is running"]
+            {"agents": chosen}, [f"{one}: {done}" for one in chosen] or [f"no agent is {state}"]
         )
 
     return verb
@@ -119,6 +122,7 @@ def _everybody_or(
 pause = _everybody_or(
     "pause",
     lambda agent: agent.pause(),
+    "running",
     "paused",
     "Pause an agent: it gets no processor time.\n\n"
     "Give either NAME, which may be a pattern such as 'b*', or --all. `hivectl resume` lets the "
@@ -127,6 +131,7 @@ pause = _everybody_or(
 resume = _everybody_or(
     "resume",
     lambda agent: agent.resume(),
+    "paused",
     "resumed",
     "Resume a paused agent.\n\nGive either NAME, which may be a pattern such as 'b*', or --all.",
 )
@@ -248,8 +253,9 @@ async def purge(
 @click.argument("number", metavar="ID", type=record_id, shell_complete=complete_jobs)
 @hive_command
 async def cancel_job(hive: "Hive", output: Output, number: int) -> None:
-    """Cancel a job and undo what it did.
+    """Cancel a job, and undo the steps that it has done.
 
+    A job that has removed a part of the agent cannot be cancelled.
     `hivectl status NAME` and --no-wait show the ID of a job.
     """
     await hive.jobs.cancel(number)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def credentials() -> None:
     """Store the API keys and tokens that the hive uses.
 
-    No container ever holds one: the gateway of an agent puts it into the requests that leave. The
+    No container gets a credential: the gateway of an agent adds the credential to each request. The
     gateway uses the credential of the agent, or else the one of all agents. The credentials of
     projects are for hive-projects alone. Only root can run these commands.
     """

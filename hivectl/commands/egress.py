@@ -109,7 +109,13 @@ _host = click.argument(
 @_host
 @click.option("--once", is_flag=True, help="Allow only the next connection.")
 @click.option(
-    "-m", "--reason", metavar="TEXT", default="", help="The reason, for the log of deployments."
+    "-m",
+    "--message",
+    "--reason",
+    "reason",
+    metavar="TEXT",
+    default="",
+    help="The reason, which `deploy-log` shows.",
 )
 @hive_command
 async def allow_egress(

@@ -108,7 +108,7 @@ async def history(
     )
     if follow:
         if until is not None or before is not None:
-            raise CommandError(Exit.USAGE, "--follow goes without --until and --before.")
+            raise CommandError(Exit.USAGE, "--follow cannot be combined with --until or --before.")
         await _follow(hive, output, wanted, limit, full=full)
         return
     messages = await hive.broker.list_messages(wanted, limit)

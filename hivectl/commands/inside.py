@@ -65,8 +65,9 @@ _agent = click.argument("name", shell_complete=complete_agents)
 def shell(name: str) -> int:
     """Open a shell in an agent's container, as its root.
 
-    The shell begins in /state, and ends with the connection. What the agent's programs print
-    reaches your terminal as it is. Without a terminal, the commands are read from standard input.
+    The shell begins in /state, and ends with the connection. Your terminal gets the output of the
+    agent's programs unchanged; that output can control the terminal. Without a terminal, the
+    commands are read from standard input.
     """
     return _run(name, [])
 
@@ -223,7 +224,7 @@ def copy_to(name: str, source: Path, target: str, force: bool) -> None:
     """Copy a file or directory into an agent's container.
 
     PATH is the new file or directory, or a directory in which it gets the name that it has here; it
-    is relative to /state, and /state by default. What is copied belongs to the container's root. A
+    is relative to /state, and /state by default. The copy belongs to the container's root. A
     failure leaves nothing.
     """
     from hivectl.host import archives

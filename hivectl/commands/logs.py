@@ -62,7 +62,7 @@ def logs(
     Shows the lines of the agent's container, endpoint, gateway, jobs and builds, with hidden
     characters spelled out. TIME is written as for `hivectl history`. Without the right to read the
     journal, which root and members of the group systemd-journal have, only the host's lines are
-    shown, and PATTERN is a text.
+    shown, and PATTERN is plain text, not a regular expression.
     """
     from hivectl.host.journal import Part, Wanted, journalctl
 

@@ -46,9 +46,8 @@ async def backup(hive: "Hive", output: Output, file: Path | None) -> None:
 def restore(file: Path) -> None:
     """Replace the broker's store with a backup.
 
-    Stop the hive first, with `systemctl stop hive.target`, and start it afterwards, with
-    `systemctl start hive.target`. The replaced store is kept beside the new one. Only root can
-    do this.
+    Stop the broker first (`systemctl stop hive-broker`), and start it afterwards (`systemctl start
+    hive-broker`). The replaced store is kept beside the new one. Only root can do this.
     """
     import subprocess
     import sys
@@ -79,14 +78,17 @@ async def vacuum(hive: "Hive", output: Output) -> None:
     """Delete completed records that are old.
 
     Deletes messages, questions and reminders that were completed more than `broker.keep_days`
-    days ago, and turns that started more than `ledger.keep_days` days ago. A timer does the same
-    every hour.
+    days ago, and turns, requests to the model, hosts and limits of providers that are older than
+    `ledger.keep_days`. A timer does the same every hour.
     """
-    deleted = await hive.broker.within(MAINTENANCE_SECONDS).vacuum()
-    turns = await hive.ledger.within(MAINTENANCE_SECONDS).vacuum()
-    what = "1 record" if deleted == 1 else f"{deleted} records"
-    also = "1 turn" if turns == 1 else f"{turns} turns"
-    output.show({"deleted": deleted, "turns": turns}, [f"deleted {what} and {also}"])
+    broker = await hive.broker.within(MAINTENANCE_SECONDS).vacuum()
+    ledger = await hive.ledger.within(MAINTENANCE_SECONDS).vacuum()
+    what = "1 record" if broker == 1 else f"{broker} records"
+    # The key is older than the other records of the ledger, and keys are never renamed.
+    output.show(
+        {"deleted": broker, "turns": ledger},
+        [f"deleted {what} of the broker and {ledger} of the ledger"],
+    )
 
 
 COMMANDS = [backup, restore, vacuum]

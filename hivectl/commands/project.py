@@ -31,8 +31,7 @@ def project() -> None:
     """Give repositories to agents, and keep them up to date.
 
     A project is a repository that this host keeps: a copy of one on a forge or in a directory, or
-    one that lives in the hive alone. What only upstream has, such as a token, never reaches an
-    agent.
+    one that lives in the hive alone. An agent never gets the credential for upstream.
     """
 
 
@@ -70,12 +69,12 @@ _timeout = click.option(
     "--filter",
     "filter_",
     metavar="FILTER",
-    help="Fetch old files only when they are needed: blob:none, blob:limit=SIZE or tree:0.",
+    help="Leave out files that the branch does not need: blob:none, blob:limit=SIZE or tree:0.",
 )
 @click.option(
     "--private",
     is_flag=True,
-    help="The host may be one of a private network, or this host.",
+    help="Allow a host of a private network, or this host.",
 )
 @_no_wait
 @_timeout
@@ -286,7 +285,7 @@ async def fetch_project(
 @_name
 @hive_command
 async def cancel_fetch(hive: "Hive", output: Output, name: str) -> None:
-    """End the fetch of the project NAME that goes on."""
+    """Cancel the running fetch of the project NAME."""
     await hive.projects_client.cancel_fetch(name)
     output.show({"name": name, "cancelled": True}, [f"the fetch of {name} is cancelled"])
 
@@ -301,7 +300,7 @@ async def cancel_fetch(hive: "Hive", output: Output, name: str) -> None:
     "--private/--public",
     "private",
     default=None,
-    help="Whether the host may be one of a private network, or this host.",
+    help="Allow a host of a private network, or this host; or do not.",
 )
 @click.option(
     "--forget-host-keys",

@@ -110,8 +110,8 @@ async def effort(hive: "Hive", output: Output, name: str, level: str | None) -> 
 async def lift_limits(hive: "Hive", output: Output) -> None:
     """Have agents that wait for the end of a limit try again now.
 
-    Use this command when the limit was raised. If the limit still applies, the agents report it
-    and wait again.
+    Use this command after the provider has raised a limit. If the limit still applies, the agents
+    report it and wait again.
     """
     names = await hive.lifecycle.lift_limits()
     text = f"these agents go on: {', '.join(names)}" if names else "no agent waits for a limit"

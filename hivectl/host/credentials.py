@@ -49,6 +49,13 @@ _WORDS: Final = {
     Purpose.PROJECT: "the credential {} of projects",
     Purpose.WEBHOOK: "the secret of the webhook of {}",
 }
+_PROMPTS: Final = {
+    Purpose.ALL: "API key or token for all agents",
+    Purpose.AGENT: "API key or token for {}",
+    Purpose.FORGE: "Token of {} in the forge",
+    Purpose.PROJECT: "Token for projects with the credential {}",
+    Purpose.WEBHOOK: "Secret of the webhook of {}",
+}
 
 
 class Place(NamedTuple):
@@ -72,6 +79,11 @@ class Place(NamedTuple):
     def words(self) -> str:
         """The name of the credential, for a sentence."""
         return _WORDS[self.purpose].format(self.owner)
+
+    @property
+    def prompt(self) -> str:
+        """The question for the secret, without a colon."""
+        return _PROMPTS[self.purpose].format(self.owner)
 
 
 class Stored(NamedTuple):

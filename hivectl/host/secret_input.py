@@ -44,8 +44,7 @@ def read(place: Place, github_app: str | None = None) -> str:
             "--github-app takes the client id or the number of an app, with --project.",
         )
     if sys.stdin.isatty():
-        what = "Secret" if place.purpose is Purpose.WEBHOOK else "API key or token"
-        typed = str(click.prompt(f"{what}, {place.words}", hide_input=True, err=True))
+        typed = str(click.prompt(place.prompt, hide_input=True, err=True))
     else:
         typed = sys.stdin.buffer.read(MAX_KEY + 2).decode(errors="replace")
     text = typed.replace("\r\n", "\n").strip()

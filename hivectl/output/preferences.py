@@ -84,7 +84,12 @@ def _json_option(command: Command, printed: str) -> Command:
 def shared_options(command: Command, *, hidden: bool) -> Command:
     """Add the options that every command takes, before its name or after it."""
     for names, preference, value, help_text in (
-        (("-q", "--quiet"), "quiet", True, "Print no progress, no notes, and not what was done."),
+        (
+            ("-q", "--quiet"),
+            "quiet",
+            True,
+            "Print errors and requested data only: no progress, no notes, no confirmations.",
+        ),
         (("--no-legend",), "legend", False, "Print no headers of tables."),
         (("--no-pager",), "pager", False, "Do not pipe long output into a pager."),
     ):

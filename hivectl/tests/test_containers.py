@@ -7,7 +7,7 @@ import pytest
 from hivectl.exit_codes import Exit
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
-from wire.records.lifecycle import JobResult, NetworkMode, ResourceChanges
+from wire.records.lifecycle import AgentState, JobResult, NetworkMode, ResourceChanges
 
 
 async def test_rebuild_says_what_it_changed(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -33,8 +33,17 @@ async def test_pause_one_or_all(hive: FakeHive, hivectl: Hivectl, verb: str) -> 
     assert (await hivectl(verb)).code == Exit.USAGE
     assert (await hivectl(verb, "alice", "--all")).code == Exit.USAGE
     assert (await hivectl(verb, "alice")).code == Exit.OK
-    assert (await hivectl(verb, "--all", "--json")).json["agents"] == ["alice", "bob-2", "manager"]
-    assert hive.lifecycle.calls == [(verb, n) for n in ("alice", "alice", "bob-2", "manager")]
+    fits, other = {
+        "pause": (AgentState.RUNNING, AgentState.PAUSED),
+        "resume": (AgentState.PAUSED, AgentState.RUNNING),
+    }[verb]
+    for name, state in (("alice", fits), ("bob-2", other), ("manager", fits)):
+        hive.lifecycle.agents[name].show(state=state)
+    assert (await hivectl(verb, "--all", "--json")).json["agents"] == ["alice", "manager"]
+    assert hive.lifecycle.calls == [(verb, name) for name in ("alice", "alice", "manager")]
+    for agent in hive.lifecycle.agents.values():
+        agent.show(state=other)
+    assert (await hivectl(verb, "--all")).out == f"no agent is {fits}\n"
 
 
 async def test_limits_are_shown_and_changed(hive: FakeHive, hivectl: Hivectl) -> None:

@@ -216,6 +216,22 @@ def test_the_token_of_the_forge_is_another_one(
     assert (tmp_path / "said").read_text() == "encrypt --name=forge.cred - -\n"
 
 
+def test_the_prompt_names_the_credential(etc: Places) -> None:
+    assert [
+        place.prompt
+        for place in (
+            *(etc.of(None), etc.of("alice"), etc.of_forge("alice")),
+            *(etc.of_project("website"), etc.of_webhook("website")),
+        )
+    ] == [
+        "API key or token for all agents",
+        "API key or token for alice",
+        "Token of alice in the forge",
+        "Token for projects with the credential website",
+        "Secret of the webhook of website",
+    ]
+
+
 @pytest.mark.parametrize(
     "text", [b"", b"short", b"sk ant with blanks", b"sk-\xff\xff\xff\xff\xff", b"a" * 4097]
 )

@@ -81,6 +81,7 @@ async def test_a_host_is_allowed_for_good(hive: FakeHive, hivectl: Hivectl) -> N
     assert ran.out == "request 8 allows github.com to alice, and holds now\n"
     await hivectl("allow-egress", "alice", "[fd00::1]:8080", "-m", "the test server")
     hive.ledger.hosts = [host("github.com", 22)]
+    await hivectl("allow-egress", "alice", "pypi.org", "--message", "the packages")
     ran = await hivectl("allow-egress", "alice", "github.com")
     assert ran.err == "Port 22 still waits for you: hivectl allow-egress alice github.com:22\n"
     hive.lifecycle.result = (JobResult.FAILED, "git has no room")
@@ -96,6 +97,7 @@ async def test_a_host_is_allowed_for_good(hive: FakeHive, hivectl: Hivectl) -> N
     assert [call[2:] for call in hive.approvals.calls] == [
         ("github.com", "The operator allows github.com."),
         ("[fd00::1]:8080", "the test server"),
+        ("pypi.org", "the packages"),
         *[("github.com", "The operator allows github.com.")] * 2,
         ("*.pythonhosted.org:443", "The operator allows *.pythonhosted.org:443."),
         ("*", "The operator allows *."),

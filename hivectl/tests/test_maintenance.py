@@ -133,5 +133,5 @@ async def test_restore_shows_what_the_tool_says(hivectl: Hivectl, tmp_path: Path
 
 
 async def test_vacuum_says_how_much(hive: FakeHive, hivectl: Hivectl) -> None:
-    assert (await hivectl("vacuum")).out == "deleted 3 records and 1 turn\n"
+    assert (await hivectl("vacuum")).out == "deleted 3 records of the broker and 1 of the ledger\n"
     assert (await hivectl("vacuum", "--json")).json == {"deleted": 3, "turns": 1}

@@ -53,8 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         return _EXITS.get(type(error), 1)
     old = f"the old store is kept as {kept}" if kept else "there was no store before"
     print(  # noqa: T201
-        f"{file} was restored as the message store; {old}. Start the hive again: "
-        "systemctl start hive.target hive-broker"
+        f"{file} was restored as the message store; {old}. Start the broker again: systemctl start "
+        "hive-broker (after a stop of the whole hive: systemctl start hive.target)"
     )
     return 0
 
