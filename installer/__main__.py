@@ -65,14 +65,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "action",
         choices=("install", "files", "uninstall", "deb"),
-        help="files: only what lies outside /usr/lib/hyperhive, as sandboxes need it",
+        help="files: install only the files outside /usr/lib/hyperhive, as sandboxes need them",
     )
     parser.add_argument("--purge", action="store_true", help="with uninstall: also the data")
     parser.add_argument("--yes", action="store_true", help="with --purge: do not ask")
     parser.add_argument("--version", default="", help="with deb: the version of the package")
     options = parser.parse_args(arguments)
     if os.geteuid() != 0:
-        print("This needs root. Run it with sudo.", file=sys.stderr)
+        print("The installer needs root. Run the command with sudo.", file=sys.stderr)
         return 1
     if options.action != "deb" and not Path("/run/systemd/system").is_dir():
         print(

@@ -221,5 +221,6 @@ def check_place(prefix: Path) -> None:
     """
     if prefix.is_mount():
         raise InstallError(
-            f"{prefix} is a mount, as in a sandbox of `make up`. Install on a host without it."
+            f"{prefix} is a mount, as in a sandbox of `make up`. Run `make install` on the host"
+            " itself, outside of the sandbox."
         )

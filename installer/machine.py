@@ -131,6 +131,7 @@ def require(needs: Sequence[Need]) -> None:
         raise InstallError(
             f"This machine lacks {_enumerate([need.what for need in missing])}. Install the"
             f" packages (by their names on Fedora): {' '.join(need.other for need in missing)}."
+            " Then run the same command again."
         )
     packages = [need.apt for need in missing]
     print(f"  installing {' '.join(packages)} (apt)", flush=True)

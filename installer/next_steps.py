@@ -3,9 +3,12 @@
 from typing import Final
 
 NEXT_STEPS: Final = """\
-Hyperhive is installed. Next:
-  1. Give the agents a key or a token of the model:  hivectl credentials set
-     (or log them in with accounts, once they run:  hivectl login manager)
+Hyperhive is installed. Run as root:
+  1. Store an API key or a token of the model's provider:  hivectl credentials set
+     (or log agents in with accounts, once they run:  hivectl login manager)
   2. Start the hive now; it starts with each boot:  systemctl start hive.target
+     The first start also creates the manager.
   3. Open your page:  hivectl login-link
+     (if your browser is on another machine, run there:  ssh -L 7000:127.0.0.1:7000 HOST)
+  4. Create an agent, or ask the manager for one:  hivectl spawn alice
 The settings are in /etc/hyperhive/hyperhive.toml. `hivectl --help` lists the commands."""

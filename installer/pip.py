@@ -91,7 +91,10 @@ def pip(environment: Path, *arguments: str, expected: int = 0) -> None:
             elif expected and line.startswith("Installing collected"):
                 print("    unpacking", flush=True)
     if running.returncode != 0:
-        raise InstallError(f"pip failed:\n  {_tail(output)}")
+        raise InstallError(
+            "pip failed. If the network or a proxy is the reason, correct that, and run the same"
+            f" command again:\n  {_tail(output)}"
+        )
 
 
 def _tail(output: Sequence[str]) -> str:

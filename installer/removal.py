@@ -1,8 +1,10 @@
 """Uninstalling: the files go, the data stays, unless the operator says otherwise."""
 
+import os
+import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -41,7 +43,8 @@ def purge(*, confirmed: bool) -> None:
     """Uninstall, and remove the data; ask for that on the terminal, unless `confirmed`.
 
     Raises:
-        InstallError: nobody can be asked, or the answer was not yes; nothing was removed.
+        InstallError: nobody can be asked, or the answer was not yes: nothing was removed; or some
+            of the data could not be removed.
     """
     doomed = list(_kept())
     if doomed and not confirmed:
@@ -65,7 +68,32 @@ def purge(*, confirmed: bool) -> None:
         files.run("rm", "-rf", "--one-file-system", str(path), check=False)
     # The containers' drop-ins are gone.
     files.run("systemctl", "daemon-reload")
-    print(f"Removed {len(doomed)} directories and files." if doomed else "There was no data.")
+    _report([path for path, _ in doomed])
+
+
+def _report(doomed: Sequence[Path]) -> None:
+    """Print how many of the paths were removed.
+
+    Raises:
+        InstallError: some are still there; the text has a command for each.
+    """
+    left = [path for path in doomed if _is_left(path)]
+    gone = len(doomed) - len(left)
+    print(f"Removed {gone} directories and files." if doomed else "There was no data.")
+    if left:
+        # Without the drop-in of a container, another purge would not find its other files.
+        commands = [f"rm -rf --one-file-system {shlex.quote(str(path))}" for path in left]
+        raise InstallError(
+            "These could not be removed, for the reasons that rm gave above. Correct the reasons, "
+            "then run:\n  " + "\n  ".join(commands)
+        )
+
+
+def _is_left(path: Path) -> bool:
+    """Return whether a path is still there; an empty directory is a mount point."""
+    if path.is_dir() and not path.is_symlink():
+        return any(path.iterdir()) or not path.is_mount()
+    return os.path.lexists(path)
 
 
 def containers(root: Path = Path("/")) -> Iterator[Path]:

@@ -221,7 +221,7 @@ def restart() -> int:
     _print("Started, because they are new", [name for name in new if name not in failed])
     _print("Stopped, because this version has no such unit", gone)
     _print("Unchanged, and not restarted", [n for n in unchanged if n.endswith(".service")])
-    _print("Changed with the next start of the container", later)
+    _print("Not restarted; the change applies at the next start of the container or build", later)
     if code.container != noted["container"]:
         print(
             "The containers are updated one after the other, each while none of its turns runs, and"
