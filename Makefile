@@ -32,7 +32,7 @@ help: ## show this help
 up: bootstrap ## start a hive in a throw-away systemd host: manager, alice, bob and a dashboard
 	@$(SANDBOX) hive manager alice bob
 
-down: ## remove every trace of that host but the venv; KEEP=1 keeps its data
+down: ## remove that host and all its files; KEEP=1 keeps its data
 	@$(SANDBOX) down $(if $(KEEP),--keep)
 
 shell: ## open a shell in that host

@@ -297,8 +297,7 @@ class AgentFile(Section):
     compact_over_tokens: Annotated[int, Field(ge=1000, le=10_000_000)] | None = None
     """The tokens of the context above which it is compacted after a turn."""
     compact_idle_after: Annotated[int, Field(ge=10, le=30 * 86400)] | None = None
-    """The seconds that the session idles until a context of more than 20,000 tokens is
-    compacted."""
+    """The idle seconds after which the context is compacted, if it has at least 20,000 tokens."""
     wake_after_deploy: StrictBool = False
     """Whether the agent begins a turn of its own after a deploy, an update or a rebuild, to be told
     of the change; otherwise it is told in its next turn."""

@@ -61,6 +61,18 @@ def test_the_manual_lists_every_setting_and_no_other() -> None:
             assert rows[name] == f"`{str(default).lower()}`", name
 
 
+def test_each_section_has_services_to_restart() -> None:
+    manual = (REPO / "docs/operations.md").read_text()
+    table = manual.partition("| section | restart |\n")[2].partition("\n\n")[0]
+    page = (REPO / "man/hyperhive.toml.5.md").read_text()
+    sections = sorted(f"`[{name}]`" for name in Config.model_fields)
+    for listed in (
+        re.findall(r"^\| (`\[.*?) \|", table, re.MULTILINE),
+        re.findall(r"^(`\[.*)\n:", page, re.MULTILINE),
+    ):
+        assert sorted(", ".join(listed).split(", ")) == sections
+
+
 def test_the_manual_and_the_help_give_the_same_exit_codes() -> None:
     from hivectl.exit_codes import MEANING
 

@@ -54,7 +54,7 @@ def forward(name: str, port: int, local: int | None) -> None:
             address = f"{LOOPBACK}:{found}"
             output.show(
                 {"agent": name, "port": port, "address": address},
-                [f"http://{address} leads to port {port} of {name}; Ctrl-C ends it"],
+                [f"http://{address} is forwarded to port {port} of {name}; Ctrl-C ends this"],
             )
             await asyncio.get_running_loop().create_future()
 

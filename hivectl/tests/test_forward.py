@@ -126,7 +126,7 @@ async def test_the_command_leads_to_the_port_until_ctrl_c(
         async with asyncio.timeout(TIME_LIMIT):
             line = (await process.stdout.readline()).decode()
             assert line == (
-                f"http://127.0.0.1:{local} leads to port 3000 of alice; Ctrl-C ends it\n"
+                f"http://127.0.0.1:{local} is forwarded to port 3000 of alice; Ctrl-C ends this\n"
             )
             assert await say(local, b"hello") == b"HELLO"
             process.send_signal(signal.SIGINT)

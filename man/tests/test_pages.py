@@ -10,6 +10,7 @@ import pytest
 
 from hivectl import command_table
 from hivectl.commands.approvals import DEPLOY_SECONDS
+from hivectl.commands.project import FETCH_SECONDS
 from hivectl.jobs import JOB_SECONDS
 from man.pages import HERE, PAGES, render
 
@@ -61,6 +62,18 @@ def taking(option: str) -> set[str]:
     }
 
 
+def members_taking(option: str) -> set[str]:
+    """The commands of groups that take an option, each with the name of its group."""
+    return {
+        f"{group.name} {member.name}"
+        for commands in command_table.sections().values()
+        for group in commands
+        if isinstance(group, click.Group)
+        for member in group.commands.values()
+        if _takes(member, option)
+    }
+
+
 def _takes(command: click.Command, option: str) -> bool:
     if isinstance(command, click.Group):
         return all(_takes(member, option) for member in command.commands.values())
@@ -70,8 +83,11 @@ def _takes(command: click.Command, option: str) -> bool:
 def test_the_shared_options_are_described_as_they_are() -> None:
     source = (HERE / "hivectl.1.md").read_text()
     [listed] = re.findall(r"next: (.*)\.\n", source)
-    commands = set(re.findall(r"\*\*([a-z-]+)\*\*", listed))
-    assert commands == taking("--no-wait") == taking("--timeout")
+    [fetching] = re.findall(r"that fetch take them, too: (.*)\.\n", source)
+    for option in ("--no-wait", "--timeout"):
+        assert set(re.findall(r"\*\*([a-z-]+)\*\*", listed)) == taking(option)
+        assert set(re.findall(r"\*\*([a-z -]+)\*\*", fetching)) == members_taking(option)
     assert set(command_table.names()) - taking("--json") == {"completion", "help", "shell", "exec"}
     assert set(command_table.names()) - taking("-o") == {"completion", "help", "shell", "exec"}
-    assert f"(by default {JOB_SECONDS}, with **approve** {DEPLOY_SECONDS})" in source
+    assert f"default is {JOB_SECONDS}, with **edit** and **approve** {DEPLOY_SECONDS}" in source
+    assert f"with the commands that fetch {FETCH_SECONDS}." in source
