@@ -41,8 +41,8 @@ async def status(hive: "Hive", output: Output, names: Sequence[str], lines: int)
     reason, its turn, limits, budgets, disk space, network and version, and the last lines of the
     host's log about it.
 
-    The exit code is 9 if there is a problem: a service or an agent has failed, an agent is not
-    logged in, or a budget is used up.
+    The exit code is 9 if there is a problem, such as a failed service or agent, a missing login or
+    a used-up budget. It is 5 if the hive is stopped.
     """
     if not names:
         return await _of_hive(hive, output)
