@@ -73,6 +73,17 @@ def test_each_section_has_services_to_restart() -> None:
         assert sorted(", ".join(listed).split(", ")) == sections
 
 
+def test_the_help_lists_the_directories_that_destroy_keeps() -> None:
+    from hivectl.commands.agents import destroy
+    from services.lifecycle.backends.data import CLAUDE, WRITABLE
+
+    kept, _, rest = (destroy.help or "").partition("\n")
+    deleted = rest.partition("(")[2].partition(")")[0]
+    for part in WRITABLE:
+        name = "its login" if part.path == CLAUDE else part.path
+        assert name in (kept if part.survives else deleted), name
+
+
 def test_the_manual_and_the_help_give_the_same_exit_codes() -> None:
     from hivectl.exit_codes import MEANING
 

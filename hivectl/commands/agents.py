@@ -99,7 +99,7 @@ async def destroy(
     no_wait: bool,
     timeout: float,
 ) -> None:
-    """Destroy an agent, but keep /state and its login.
+    """Destroy an agent, but keep /state, /work and its login.
 
     Its configuration is kept, too; its other directories (/root, /home, /opt, /srv and /var) are
     deleted. `hivectl spawn NAME` creates the agent again with the kept data. With --purge, these
@@ -107,7 +107,7 @@ async def destroy(
     """
     if not yes:
         known = (await hive.agents.get(name)).name
-        kept = "only /state, its login and its configuration are kept"
+        kept = "only /state, /work, its login and its configuration are kept"
         what = f"{known} and all its data" if purge else f"{known} ({kept})"
         confirm(f"Destroy {what}?", "destroy")
     await follow(

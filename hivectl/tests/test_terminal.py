@@ -117,7 +117,7 @@ async def test_a_table_fits_the_terminal(hive: FakeHive, environment: dict[str, 
 async def test_destroy_asks(hive: FakeHive, environment: dict[str, str]) -> None:
     async with terminal(environment, "destroy", "alice") as shown:
         await shown.shows(
-            "Destroy alice (only /state, its login and its configuration are kept)? [y/N]:"
+            "Destroy alice (only /state, /work, its login and its configuration are kept)? [y/N]:"
         )
         shown.type("n\n")
         code, text = await shown.end()

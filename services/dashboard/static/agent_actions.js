@@ -77,7 +77,7 @@ export async function destroy({ name }, purge) {
   const title = purge ? `Delete ${name} and its data?` : `Destroy ${name}?`;
   const sentence = purge
     ? "Its container, its files and the history of its configuration on this host are deleted. This cannot be undone."
-    : "Its container ends, and nobody can write to it. Only /state, its login and its configuration are kept: spawning the same name revives it.";
+    : "Its container ends, and nobody can write to it. Only /state, /work, its login and its configuration are kept: spawning the same name revives it.";
   const verb = purge ? "Delete for good" : "Destroy";
   if (await ask(title, sentence, { verb, typed: name })) await post(`${path(name)}/destroy`, { name, purge });
 }
