@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.git import GitError, git, run
+from harness.projects import borrowed
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class WorkingCopy:
             if not self._is_repository:
                 await self._make()
                 return
-            self._borrow(self.path)
+            borrowed.begin(self.upstream, self.path)
             if await self._waits_for_first_commit() and await self.tip():
                 await self._begin()
         except (GitError, OSError) as error:
@@ -125,6 +126,21 @@ class WorkingCopy:
         except (GitError, OSError) as error:
             raise CopyError(f"{self.path} could not be reset: {error}") from None
 
+    async def keep_objects(self) -> None:
+        """Copy all objects that the working copy borrows from the project.
+
+        Raises:
+            CopyError: they cannot be copied; the working copy borrows them still.
+        """
+        if not self._is_repository:
+            return
+        try:
+            await asyncio.to_thread(borrowed.copy, self.upstream, self.path)
+        except OSError as error:
+            raise CopyError(
+                f"The objects of {self.path} cannot be copied: {error.strerror or error}"
+            ) from None
+
     @property
     def _is_repository(self) -> bool:
         return (self.path / ".git").exists()
@@ -142,7 +158,7 @@ class WorkingCopy:
         await asyncio.to_thread(shutil.rmtree, new, ignore_errors=True)
         branch = await self.branch()
         await git("init", "--quiet", f"--initial-branch={branch}", str(new))
-        self._borrow(new)
+        borrowed.begin(self.upstream, new)
         await self._configure(new)
         copy = WorkingCopy(self._project, new.parent, self.upstream.parent)
         copy.path = new
@@ -167,14 +183,6 @@ class WorkingCopy:
         await self.fetch()
         await self.git("remote", "set-head", REMOTE, branch)
         await self.git("checkout", "--quiet", "-B", branch, "--track", f"{REMOTE}/{branch}")
-
-    def _borrow(self, path: Path) -> None:
-        """Let the repository at `path` use the objects of the project, unless it does."""
-        file, line = path / ".git/objects/info/alternates", f"{self.upstream}/objects"
-        known = file.read_text().splitlines() if file.exists() else []
-        if line not in known:
-            file.parent.mkdir(exist_ok=True)
-            file.write_text("".join(f"{one}\n" for one in [*known, line]))
 
     async def _configure(self, path: Path) -> None:
         settings = [("remote.origin.url", str(self.upstream))]

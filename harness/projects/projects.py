@@ -103,6 +103,20 @@ class Projects:
         self._news.append(f"The {by} has reset your working copy: {done}")
         return done
 
+    async def keep_objects(self, names: list[str]) -> None:
+        """Copy the objects that working copies borrow.
+
+        Args:
+            names: the projects; those that the agent does not have are passed over.
+
+        Raises:
+            CopyError: they cannot be copied; the working copy borrows them still.
+        """
+        async with self._lock:
+            for name in names:
+                if name in self._copies:
+                    await self._copies[name][1].keep_objects()
+
     async def _watch(self, project: Project, copy: WorkingCopy) -> None:
         """Tell `on_move` when the branch of a project moves."""
         while True:

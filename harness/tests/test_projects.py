@@ -59,7 +59,7 @@ async def test_a_copy_survives_a_rewritten_and_packed_project(upstream: Upstream
     git(upstream.path, "repack", "-a", "-d", "-q", "--keep-unreachable")
     git(path, "gc", "-q", "--prune=now")
     assert git(path, "log", "--format=%H", "-2") == f"{mine}\n{tip}"
-    assert "missing" not in git(path, "fsck", "--full")
+    assert "missing" not in git(path, "fsck", "--full", "--no-dangling")
 
 
 async def test_a_project_gets_its_first_commit_later(tmp_path: Path) -> None:
@@ -120,6 +120,65 @@ async def test_a_copy_is_complete_or_not_there(upstream: Upstream) -> None:
     shutil.rmtree(copy.path)
     with pytest.raises(CopyError, match=r"of the project web cannot be made: .*not a git repo"):
         await copy.prepare()
+
+
+# The end of a project
+
+
+async def test_a_copy_that_keeps_its_objects_needs_no_project(upstream: Upstream) -> None:
+    upstream.commit("two\n")
+    git(upstream.path, "repack", "-a", "-d", "-q")
+    upstream.commit("three\n")
+    (upstream.path / "objects/00").mkdir(exist_ok=True)
+    (upstream.path / "objects/00/tmp_obj_x").touch()
+    copy = await upstream.made()
+    mine = work(copy.path, "mine\n")
+    await copy.keep_objects()
+    git(upstream.path, "gc", "-q")
+    upstream.path.rename(upstream.root / "gone")
+    assert git(copy.path, "fsck", "--full", "--no-dangling") == ""
+    assert len(git(copy.path, "log", "--format=%H", mine).splitlines()) == 4
+    assert not (copy.path / ".git/objects/info/alternates").exists()
+    await copy.keep_objects()
+    (upstream.root / "gone").rename(upstream.path)
+    await copy.prepare()
+    assert (copy.path / ".git/objects/info/alternates").exists(), "it has the project again"
+
+
+async def test_packs_that_vanish_meanwhile_are_looked_for_again(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(upstream.path, "repack", "-a", "-d", "-q")
+    copy = await upstream.made()
+    copied: list[Path] = []
+
+    def pack_anew(source: Path, target: Path) -> None:
+        if not copied:
+            upstream.commit("two\n")
+            git(upstream.path, "repack", "-a", "-d", "-q")
+        copied.append(source)
+        copy_file(source, target)
+
+    copy_file = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", pack_anew)
+    await copy.keep_objects()
+    upstream.path.rename(upstream.root / "gone")
+    assert git(copy.path, "fsck", "--full", "--no-dangling") == ""
+    assert not list((copy.path / ".git/objects").rglob("tmp_*"))
+
+
+async def test_objects_that_cannot_be_copied_are_borrowed_still(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = await upstream.made()
+
+    def full(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(CopyError, match=r"web cannot be copied: No space left on device"):
+        await copy.keep_objects()
+    assert git(copy.path, "fsck", "--full", "--no-dangling") == ""
 
 
 # Moves of the branch

@@ -76,8 +76,8 @@ class Commands:
                 return f"{self._steering.reopen()} uses {words}."
             case "hold-until":
                 return self._steering.hold(_time(command.value))
-            case "reset-project":
-                return await self._steering.reset_project(command.value, command.by)
+            case "keep-objects" | "reset-project":
+                return await self._obey_about_projects(command)
             case "login-code":
                 return await self._logins.enter(command.login, command.value)
             case "login-cancel":
@@ -86,6 +86,11 @@ class Commands:
             f"This agent's harness does not know the command {command.verb!r}: restart the agent"
             " to update the harness."
         )
+
+    async def _obey_about_projects(self, command: Command) -> str:
+        if command.verb == "keep-objects":
+            return await self._steering.keep_objects(command.value.split())
+        return await self._steering.reset_project(command.value, command.by)
 
 
 def _time(value: str) -> float:

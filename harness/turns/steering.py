@@ -149,6 +149,21 @@ class Steering:
         except CopyError as error:
             raise CommandError(str(error)) from None
 
+    async def keep_objects(self, names: list[str]) -> str:
+        """Copy the objects that the working copies of projects borrow.
+
+        Args:
+            names: the projects, which the agent is about to lose.
+
+        Raises:
+            CommandError: a working copy is not complete.
+        """
+        try:
+            await self._projects.keep_objects(names)
+        except CopyError as error:
+            raise CommandError(str(error)) from None
+        return "The working copies need the repositories of the projects no longer."
+
     def hold(self, until: float) -> str:
         """Begin no turn before this time, in seconds since 1970."""
         self._limit.hold(until, "the model's provider answers no requests before then")

@@ -143,7 +143,10 @@ def compose(
     turns = Turns(broker)
     monitor = Monitor(roster, backend, jobs.busy, deliverer.wake)
     budgets = Budgets(roster, backend, ledger)
-    steps = Steps(roster, backend, broker, monitor, deliverer, auto_sleep, disk, turns, budgets)
+    steps = Steps(
+        *(roster, backend, broker, monitor, deliverer, auto_sleep, disk, turns, budgets),
+        harnesses,
+    )
     orders = Orders(roster, jobs, steps)
     roster.watchers = (
         auto_sleep.agent_changed,

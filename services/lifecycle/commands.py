@@ -24,10 +24,17 @@ ANSWER_SECONDS: Final = 10.0
 """Seconds in which a harness must answer a command."""
 
 LONG_SECONDS: Final = 140.0
-"""Seconds in which a harness must answer about a login, whose program asks a server, and about the
-reset of a working copy, which may be large."""
+"""Seconds in which a harness must answer about a login, whose program asks a server, and about a
+working copy, which may be large."""
 
-_LONG: Final = frozenset({CommandVerb.LOGIN, CommandVerb.LOGIN_CODE, CommandVerb.RESET_PROJECT})
+_LONG: Final = frozenset(
+    {
+        CommandVerb.LOGIN,
+        CommandVerb.LOGIN_CODE,
+        CommandVerb.KEEP_OBJECTS,
+        CommandVerb.RESET_PROJECT,
+    }
+)
 
 MAX_PENDING: Final = 16
 """Unanswered commands of one agent."""

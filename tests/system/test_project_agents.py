@@ -15,6 +15,7 @@ from tests.system.inside import (
     inside,
     probe,
     property_of,
+    reconfigure,
     wait_for_inbox,
 )
 
@@ -127,4 +128,10 @@ def test_a_copy_survives_the_agent_and_ends_with_its_data(erin: Hive) -> None:
         assert erin.run("ls", f"{DATA}/fred/work/web").stdout == "AGENTS.md\nmine\n"
         erin.hivectl("spawn", "fred", timeout=120)
         assert "?? mine" in inside(erin, "fred", "git", "-C", "/work/web", "status", "-s").stdout
+        reconfigure(erin, "fred", "")
+        refused(erin, "fred", "ls", "/projects")
+        assert (
+            inside(erin, "fred", "git", "-C", "/work/web", "fsck", "--full", "--no-dangling").stdout
+            == ""
+        )
     assert erin.run("ls", DATA).stdout.count("fred") == 0

@@ -60,6 +60,8 @@ class CommandVerb(StrEnum):
     """Interrupt the turn."""
     COMPACT = "compact"
     NEW_SESSION = "new-session"
+    KEEP_OBJECTS = "keep-objects"
+    """Copy the objects that the working copies of projects borrow: the agent loses the projects."""
     RESET_PROJECT = "reset-project"
     """Make the working copy of a project clean; the work in it is kept."""
     MODEL = "model"
@@ -308,8 +310,8 @@ class CommandArguments(NamedTuple):
     requeue: Bool = False
     """See CancelOptions."""
     value: Str = ""
-    """A model, a level of effort, a project, a time in seconds since 1970, or the code of a login;
-    empty for the default."""
+    """A model, a level of effort, a project or several with blanks between them, a time in seconds
+    since 1970, or the code of a login; empty for the default."""
     login: UInt64 = 0
     """The number of a login."""
     by: Str = ""

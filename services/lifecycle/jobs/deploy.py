@@ -16,13 +16,15 @@ from dataclasses import replace
 
 from services.lifecycle.agents.agent import Agent
 from services.lifecycle.agents.roster import Roster
+from services.lifecycle.agents.start import SYSTEM
 from services.lifecycle.backends.backend import Backend
+from services.lifecycle.harnesses import Harnesses
 from services.lifecycle.jobs.containers import Containers, waiting
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.jobs.progress import step
 from services.lifecycle.watch.turns import Turns
 from wire.errors import Conflict, HiveError
-from wire.records.lifecycle import AgentState
+from wire.records.lifecycle import AgentState, CommandArguments, CommandVerb
 
 
 class DeploySteps:
@@ -40,12 +42,18 @@ class DeploySteps:
     """
 
     def __init__(
-        self, roster: Roster, backend: Backend, containers: Containers, turns: Turns
+        self,
+        roster: Roster,
+        backend: Backend,
+        containers: Containers,
+        turns: Turns,
+        harnesses: Harnesses,
     ) -> None:
         self._roster = roster
         self._backend = backend
         self._containers = containers
         self._turns = turns
+        self._harnesses = harnesses
 
     async def deploy(self, job: Job) -> str:
         """Deploy the commit; restore the former one if the container does not get READY.
@@ -125,9 +133,31 @@ class DeploySteps:
             await self._containers.prepare(job)
             return
         if "down" not in job.arguments:
+            await self._keep_objects(job)
             await self._containers.stop(job)
             self._keep(job, down=True)
         await self._containers.start(job)
+
+    async def _keep_objects(self, job: Job) -> None:
+        """Let the harness copy what it borrows from projects that the agent is about to lose.
+
+        If it cannot, the agent has its files still, and all again when it gets the project back.
+        """
+        agent = self._roster.agent(job.agent)
+        before = self._backend.configuration(agent.spec_at(str(job.arguments["former"])))
+        after = {project.name for project in self._backend.configuration(agent.spec).projects}
+        lost = [project.name for project in before.projects if project.name not in after]
+        if not lost:
+            return
+        step(f"{agent.name}: copying the objects of {', '.join(lost)}, which it loses")
+        try:
+            await self._harnesses.command(
+                agent.name,
+                CommandVerb.KEEP_OBJECTS,
+                CommandArguments(value=" ".join(lost), by=SYSTEM),
+            )
+        except HiveError as error:
+            step(f"{agent.name}: not all objects were copied: {error}")
 
     async def _went_on(self, job: Job) -> bool:
         """Write the files of a container that goes on; return whether it does.

@@ -17,6 +17,7 @@ from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.agents.roster import Roster
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.broker import Broker
+from services.lifecycle.harnesses import Harnesses
 from services.lifecycle.jobs.containers import Containers, waiting
 from services.lifecycle.jobs.deploy import DeploySteps
 from services.lifecycle.jobs.job import Job, Work
@@ -51,6 +52,7 @@ class Steps:
         disk: DiskWatch,
         turns: Turns,
         budgets: Budgets,
+        harnesses: Harnesses,
     ) -> None:
         self._roster = roster
         self._backend = backend
@@ -61,7 +63,7 @@ class Steps:
         # However many agents are stale, all but one keep working.
         self._one_update = asyncio.Lock()
         self._containers = Containers(roster, backend, monitor, disk, broker, budgets)
-        self.deploys = DeploySteps(roster, backend, self._containers, turns)
+        self.deploys = DeploySteps(roster, backend, self._containers, turns, harnesses)
         self.by_verb: Mapping[JobVerb, tuple[Work, Work]] = {
             JobVerb.SPAWN: (self._spawn, self._undo_spawn),
             JobVerb.DESTROY: (self._destroy, self._restore),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.agentfile import AgentFile
+from services.lifecycle.commands import Peer
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.options import DEPLOY
 from services.lifecycle.tests.room import DONE, Room
@@ -13,6 +14,9 @@ from wire.errors import Conflict, InvalidArgument, NotFound
 from wire.principal import agent
 from wire.records.lifecycle import (
     AgentState,
+    CommandIssued,
+    CommandResult,
+    CommandVerb,
     DeployOptions,
     JobResult,
     JobVerb,
@@ -55,6 +59,42 @@ async def test_it_is_built_and_restarted(room: Room) -> None:
     assert room.backend.running["alice"] == NEW
     assert (commit_of(room), room.record("alice").deployed) == (NEW, NEW)
     assert not room.diary.crashes
+
+
+@pytest.mark.parametrize("works", [True, False])
+async def test_an_agent_that_loses_a_project_keeps_its_objects(room: Room, works: bool) -> None:
+    web, docs = ({"name": name} for name in ("web", "docs"))
+    room.backend.configurations[OLD] = AgentFile.model_validate({"projects": [web, docs]})
+    room.backend.configurations[NEW] = AgentFile.model_validate({"projects": [docs]})
+    gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    issued: list[CommandIssued] = []
+    stopped: list[bool] = []
+
+    def obey(command: CommandIssued) -> None:
+        issued.append(command)
+        stopped.append("stop" in [call[0] for call in room.backend.calls])
+        result = CommandResult("Done.") if works else CommandResult(error="The disk is full.")
+        asyncio.get_running_loop().call_soon(
+            lambda: room.harnesses.command_done(agent("alice"), "alice", command.id, result)
+        )
+
+    room.harnesses.connected(agent("alice"), "alice", Peer(":1.7", obey, lambda: gone))
+    assert await room.diary.end_of(deploy(room, OLD)) == DONE
+    assert issued == []
+    room.backend.calls.clear()
+    assert await room.diary.end_of(deploy(room)) == DONE
+    [command] = issued
+    assert (command.verb, command.arguments.value) == (CommandVerb.KEEP_OBJECTS, "web")
+    assert stopped == [False], "the container shows the repository still"
+    assert commit_of(room) == NEW
+
+
+async def test_an_agent_that_does_not_run_loses_a_project(room: Room) -> None:
+    room.backend.configurations[OLD] = AgentFile.model_validate({"projects": [{"name": "web"}]})
+    assert await room.diary.end_of(deploy(room, OLD)) == DONE
+    await room.order(JobVerb.STOP, "alice")
+    assert await room.diary.end_of(deploy(room)) == DONE
+    assert commit_of(room) == NEW
 
 
 async def test_what_is_deployed_already_is_left_alone(room: Room) -> None:
