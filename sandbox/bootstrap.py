@@ -26,7 +26,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--bench", action="store_true", help="also install what `make bench` needs")
     options = parser.parse_args(arguments)
     if os.geteuid() != 0:
-        print("This needs root (packages, mounts, containers). Run it with sudo.", file=sys.stderr)
+        print(
+            "The bootstrap needs root (packages, mounts, containers). Run the command with sudo.",
+            file=sys.stderr,
+        )
         return 1
     # The services of a sandbox, which have users of their own, run from the venv.
     os.umask(0o022)
