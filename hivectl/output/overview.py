@@ -149,7 +149,10 @@ def _of_units(overview: "Overview") -> Iterator[Problem]:
         missing = [unit for unit in missing if unit.state == "failed"]
     for unit in missing:
         says = f" ({one_line(unit.says)})" if unit.says else ""
-        yield Problem(f"{unit.name} is {unit.state}{says}", f"`systemctl status {unit.name}`")
+        # systemd knows why a service failed, and not why one that should run was never started:
+        # doctor also looks at its sockets.
+        remedy = f"systemctl status {unit.name}" if unit.state == "failed" else "hivectl doctor"
+        yield Problem(f"{unit.name} is {unit.state}{says}", f"`{remedy}`")
 
 
 def _of_agents(overview: "Overview") -> Iterator[Problem]:

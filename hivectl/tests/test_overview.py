@@ -49,6 +49,14 @@ async def test_problems_have_a_remedy_and_an_exit_code(hive: FakeHive, hivectl: 
     assert "evil" in shown
 
 
+async def test_a_service_that_was_not_started_is_a_case_for_doctor(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    hive.systemd.states["hive-dashboard.service"] = "inactive"
+    [unit] = (await hivectl("status", "--json")).json["problems"]
+    assert unit == {"what": "hive-dashboard.service is inactive", "remedy": "`hivectl doctor`"}
+
+
 async def test_a_hive_that_is_down_is_told_from_the_units(hive: FakeHive, hivectl: Hivectl) -> None:
     for name in (
         "lifecycle",
