@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -13,6 +14,7 @@ from bench.dashboard.__main__ import measured as dashboard
 from bench.gateway.__main__ import measured as gateway
 from bench.messages.driver import measure, measure_floors
 from bench.messages.measure import percentile
+from bench.projects import __main__ as projects
 from bench.report import Floor, Report
 from services.dashboard.tests.browser import needs_chromium
 from services.dashboard.tests.fake_harness import FakeHarness
@@ -106,6 +108,17 @@ async def test_the_gateway_can_be_measured(tmp_path: Path) -> None:
     found = {one.what: one for one in (await gateway(tmp_path, quick=True)).figures}
     assert all(one.value > 0 for one in found.values() if not one.what.startswith(("added", "mem")))
     assert {"first byte, p50", "delay of a token, p99", "Reserve, p50"} <= found.keys()
+
+
+@pytest.mark.long
+def test_projects_can_be_measured() -> None:
+    projects.BUILD.mkdir(exist_ok=True)
+    # Not below the directory of the test: no upstream may be there.
+    with TemporaryDirectory(dir=projects.BUILD) as made:
+        report, _ = projects.measured(Path(made), quick=True)
+    found = {one.what: one for one in report.figures}
+    assert all(one.value > 0 for one in found.values())
+    assert {"add", "fetch, nothing new", "fetch a commit"} < found.keys()
 
 
 @pytest.mark.long

@@ -183,10 +183,12 @@ class Fetches:
         repositories = self._repositories
         branch = self._store.get(name).branch or branch
         await repositories.set_head(name, branch)
-        size = await repositories.size(name)
-        notes = await repositories.notes(name, branch)
-        there = await repositories.commit(name, branch)
-        contents = await repositories.contents(name)
+        size, notes, there, contents = await asyncio.gather(
+            repositories.size(name),
+            repositories.notes(name, branch),
+            repositories.commit(name, branch),
+            repositories.contents(name),
+        )
         row = self._store.get(name)._replace(
             branch=branch, size=size, notes=notes, fetched=time.time_ns() // 1000
         )

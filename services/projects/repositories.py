@@ -254,6 +254,8 @@ class Repositories:
 
     async def set_head(self, name: str, branch: str) -> None:
         """Make `branch` the one that a clone checks out."""
+        if (self.home(name) / "HEAD").read_text() == f"ref: refs/heads/{branch}\n":
+            return
         await git(self.home(name), "symbolic-ref", "HEAD", f"refs/heads/{branch}")
 
     async def commit(self, name: str, branch: str) -> str | None:
@@ -264,7 +266,7 @@ class Repositories:
         """Return the branches, those with the newest commits first, and the number of tags."""
         home = self.home(name)
         sort = "--sort=-committerdate"
-        listed = await git(
+        listing = git(
             home,
             "for-each-ref",
             sort,
@@ -273,8 +275,11 @@ class Repositories:
             "refs/heads",
             limit=2**24,
         )
+        listed, branch_count, tag_count = await asyncio.gather(
+            listing, _count(home, "refs/heads"), _count(home, "refs/tags")
+        )
         branches = [_branch(line) for line in listed.decode(errors="replace").split("\n") if line]
-        return Contents(branches, await _count(home, "refs/heads"), await _count(home, "refs/tags"))
+        return Contents(branches, branch_count, tag_count)
 
     async def notes(self, name: str, branch: str) -> tuple[str, ...]:
         """Return sentences about what the branch refers to, and a fetch does not bring."""

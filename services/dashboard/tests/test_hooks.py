@@ -129,24 +129,44 @@ async def test_other_paths_lead_nowhere(page: Page, projects: FakeProjects, path
     assert (await page.get("/hooks/website"))[0] in (401, 405)
 
 
-async def test_webhooks_are_checked_one_after_the_other(page: Page, projects: FakeProjects) -> None:
-    answers = await asyncio.gather(*[deliver(page, SIGNED) for _ in range(8)])
+@pytest.fixture
+def arriving(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[None]:
+    """Return a queue that gets an item when a webhook begins to arrive."""
+    found: asyncio.Queue[None] = asyncio.Queue()
+    make_room = HookHandlers._make_room
+
+    def seen(handlers: HookHandlers) -> None:
+        make_room(handlers)
+        found.put_nowait(None)
+
+    monkeypatch.setattr(HookHandlers, "_make_room", seen)
+    return found
+
+
+async def test_webhooks_are_checked_one_after_the_other(
+    page: Page, projects: FakeProjects, arriving: asyncio.Queue[None]
+) -> None:
+    projects.go_on.clear()
+    async with asyncio.timeout(TIME_LIMIT):
+        tasks = [asyncio.create_task(deliver(page, SIGNED)) for _ in range(8)]
+        for _ in tasks:
+            await arriving.get()
+        for _ in range(3):  # meanwhile, those that may be passed on are
+            assert (await page.get("/login/ways"))[0] == 200
+        assert projects.at_once == 1
+        projects.go_on.set()
+        answers = await asyncio.gather(*tasks)
     assert [status for status, _ in answers] == [200] * 8
     assert projects.at_once == 1
 
 
 async def test_the_oldest_makes_way_when_many_arrive(
-    page: Page, projects: FakeProjects, monkeypatch: pytest.MonkeyPatch
+    page: Page,
+    projects: FakeProjects,
+    arriving: asyncio.Queue[None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hook_handlers, "MOST", 2)
-    arriving: asyncio.Queue[None] = asyncio.Queue()
-    make_room = HookHandlers._make_room
-
-    def seen(handlers: HookHandlers) -> None:
-        make_room(handlers)
-        arriving.put_nowait(None)
-
-    monkeypatch.setattr(HookHandlers, "_make_room", seen)
 
     async def slowly() -> AsyncIterator[bytes]:
         yield BODY[:1]

@@ -147,6 +147,12 @@ async def test_the_operator_calls_and_the_timer_fetches(
             await projects.fetch_all()
 
 
+async def test_a_webhook_comes_through_the_dashboard_alone(service: Bus, connect: Connect) -> None:
+    projects = ProjectsClient(await connect())
+    with pytest.raises(AccessDenied, match="the service dashboard"):
+        await projects.receive_hook("w", HookHeaders(), b"")
+
+
 def test_the_policy_lets_two_services_call_one_method_each_and_agents_none() -> None:
     policy = ET.parse(ROOM / "org.hyperhive.Projects1.conf").getroot()
     members = {

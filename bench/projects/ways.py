@@ -1,0 +1,153 @@
+"""Two ways to keep a copy of an upstream: the service of projects, and git alone.
+
+    async with hive(directory) as ours:
+        await ours.add("website", upstream)
+        await ours.fetch("website")
+
+`python -m bench.projects.ways hive|git DIRECTORY UPSTREAM CHANGES` measures one way alone, so that
+the memory of its programs is known, and prints the figures as JSON.
+"""
+
+import asyncio
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+from bench.projects import upstreams
+from services.config import Config
+from services.projects.__main__ import build
+from wire import names
+from wire.bus import Bus
+from wire.clients.projects import ProjectsClient
+from wire.records import decode
+from wire.records.projects import AddOptions, ProjectChanged, ProjectState
+from wire.testing import FixedPrincipals, private_bus
+
+SECONDS: Final = 3600.0
+
+
+class Way(Protocol):
+    """A way to keep copies of upstreams."""
+
+    async def add(self, name: str, upstream: Path) -> None:
+        """Make a copy."""
+
+    async def fetch(self, name: str) -> None:
+        """Bring a copy up to date."""
+
+
+class Hive:
+    """The service, called over a bus."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._client = ProjectsClient(bus)
+
+    async def add(self, name: str, upstream: Path) -> None:
+        """See Way."""
+        await self._until(name, lambda: self._client.add(name, str(upstream), AddOptions()))
+
+    async def fetch(self, name: str) -> None:
+        """See Way."""
+        await self._until(name, lambda: self._client.fetch(name))
+
+    async def _until(self, name: str, begin: Callable[[], Awaitable[None]]) -> None:
+        rule = {"interface": names.PROJECTS, "member": "ProjectChanged", "arg0": name}
+        async with asyncio.timeout(SECONDS), self._bus.subscribe(**rule) as signals:
+            await begin()
+            async for signal in signals:
+                change = decode(ProjectChanged, signal.args)
+                if change.state is ProjectState.READY:
+                    return
+                if change.state is ProjectState.FAILED:
+                    raise RuntimeError((await self._client.show(name)).project.message)
+
+
+class Git:
+    """git alone, with its own defaults."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    async def add(self, name: str, upstream: Path) -> None:
+        """See Way."""
+        # Not a copy of files: an upstream is another host.
+        await _git("clone", "--quiet", "--bare", "--no-local", str(upstream), str(self._at(name)))
+
+    async def fetch(self, name: str) -> None:
+        """See Way."""
+        everything = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+        await _git(
+            f"--git-dir={self._at(name)}", "fetch", "--quiet", "--prune", "origin", *everything
+        )
+
+    def _at(self, name: str) -> Path:
+        return self._directory / f"{name}.git"
+
+
+async def _git(*arguments: str) -> None:
+    process = await asyncio.create_subprocess_exec("git", *arguments)
+    if await process.wait():
+        raise RuntimeError(f"git {arguments[0]} exited with status {process.returncode}")
+
+
+@asynccontextmanager
+async def hive(directory: Path) -> AsyncIterator[Way]:
+    """Run the service in this process, on a bus of its own, with its state in `directory`."""
+    await asyncio.to_thread(directory.mkdir)
+    os.environ["STATE_DIRECTORY"] = str(directory)
+    async with private_bus(stderr=asyncio.subprocess.DEVNULL) as address:
+        buses = [await Bus.connect(address, FixedPrincipals()) for _ in range(2)]
+        try:
+            running = await build(buses[0], Config())
+            await buses[0].own(names.PROJECTS)
+            await running.start()
+            try:
+                yield Hive(buses[1])
+            finally:
+                await running.close()
+        finally:
+            for bus in buses:
+                await bus.close()
+
+
+@asynccontextmanager
+async def git(directory: Path) -> AsyncIterator[Way]:
+    """Keep the copies of git alone in `directory`."""
+    await asyncio.to_thread(directory.mkdir)
+    yield Git(directory)
+
+
+WAYS: Final[dict[str, Callable[[Path], AbstractAsyncContextManager[Way]]]] = {
+    "hive": hive,
+    "git": git,
+}
+
+
+async def timed(doing: Awaitable[None]) -> float:
+    """Return the seconds that something takes."""
+    began = time.perf_counter()
+    await doing
+    return time.perf_counter() - began
+
+
+async def _alone(name: str, directory: Path, upstream: Path, changes: int) -> dict[str, float]:
+    async with WAYS[name](directory) as way:
+        added = await timed(way.add("large", upstream))
+        fetches = []
+        for _ in range(changes):
+            upstreams.commit(upstream, time.time_ns() % 10**9)
+            fetches.append(await timed(way.fetch("large")))
+        most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    return {"add": added, "fetch": sorted(fetches)[len(fetches) // 2], "memory": most}
+
+
+if __name__ == "__main__":
+    _, chosen, place, source, count = sys.argv
+    print(json.dumps(asyncio.run(_alone(chosen, Path(place), Path(source), int(count)))))
