@@ -53,16 +53,20 @@ class WorkingCopy:
         self.upstream = repositories / f"{project}.git"
         self._project = project
 
-    async def branch(self) -> str:
+    def branch(self) -> str:
         """Return the branch of the project. Raises GitError."""
-        return (await self._of_upstream("symbolic-ref", "--short", "HEAD")).strip()
+        try:
+            head = (self.upstream / "HEAD").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise GitError(f"{self.upstream} is not the repository of a project: {error}") from None
+        return head.strip().removeprefix("ref: refs/heads/")
 
     async def tip(self) -> str | None:
         """Return the last commit of the branch of the project; None: it has none yet.
 
         Raises GitError.
         """
-        name = f"refs/heads/{await self.branch()}^{{commit}}"
+        name = f"refs/heads/{self.branch()}^{{commit}}"
         found = await self._of_upstream("rev-parse", "--verify", "--quiet", name, fails=(1,))
         return found.strip() or None
 
@@ -83,6 +87,7 @@ class WorkingCopy:
                 return
             borrowed.begin(self.upstream, self.path)
             if await self._waits_for_first_commit() and await self.tip():
+                await self.fetch()
                 await self._begin()
         except (GitError, OSError) as error:
             raise CopyError(
@@ -156,7 +161,7 @@ class WorkingCopy:
         # Under another name until it is complete: the final name never holds half a copy.
         new = self.path.with_name(f".{self._project}.new")
         await asyncio.to_thread(shutil.rmtree, new, ignore_errors=True)
-        branch = await self.branch()
+        branch = self.branch()
         await git("init", "--quiet", f"--initial-branch={branch}", str(new))
         borrowed.begin(self.upstream, new)
         await self._configure(new)
@@ -175,37 +180,36 @@ class WorkingCopy:
         if await self.head():
             return False
         named = await self.git("symbolic-ref", "--quiet", "--short", "HEAD", fails=(1,))
-        return named.strip() == await self.branch()  # and not a branch without parents
+        return named.strip() == self.branch()  # and not a branch without parents
 
     async def _begin(self) -> None:
         """Check the branch of the project out, in a working copy without commits and files."""
-        branch = await self.branch()
-        await self.fetch()
+        branch = self.branch()
         await self.git("remote", "set-head", REMOTE, branch)
         await self.git("checkout", "--quiet", "-B", branch, "--track", f"{REMOTE}/{branch}")
 
     async def _configure(self, path: Path) -> None:
-        settings = [("remote.origin.url", str(self.upstream))]
-        settings += [("remote.origin.fetch", f"+refs/heads/*:refs/remotes/{REMOTE}/*")]
-        kind = ("config", "--get", f"remote.{await self._promisor()}.partialCloneFilter")
-        if left_out := (await self._of_upstream(*kind, fails=(1,))).strip():
+        remote = f'[remote "{REMOTE}"]'
+        lines = [remote, f"url = {self.upstream}"]
+        lines += [f"fetch = +refs/heads/*:refs/remotes/{REMOTE}/*"]
+        if left_out := await self._left_out():
             # Otherwise git takes an object that the host has left out for a damage.
-            settings += [
-                ("core.repositoryFormatVersion", "1"),
-                ("extensions.partialClone", REMOTE),
-                (f"remote.{REMOTE}.promisor", "true"),
-                (f"remote.{REMOTE}.partialCloneFilter", left_out),
-            ]
-        for key, value in settings:
-            await git("-C", str(path), "config", key, value)
+            lines += ["promisor = true", f"partialCloneFilter = {left_out}"]
+            lines += ["[core]", "repositoryFormatVersion = 1"]
+            lines += ["[extensions]", f"partialClone = {REMOTE}"]
+        _append(path / ".git/config", lines)
         _copy(self.upstream / "shallow", path / ".git/shallow")
 
-    async def _promisor(self) -> str:
-        found = await self._of_upstream("config", "--get", "extensions.partialClone", fails=(1,))
-        return found.strip() or "none"
+    async def _left_out(self) -> str:
+        """Return the filter of the objects that the host has left out; empty: it has all."""
+        if b"partialclone" not in (self.upstream / "config").read_bytes().lower():
+            return ""
+        pattern = r"^remote\..*\.partialclonefilter$"
+        found = await self._of_upstream("config", "--get-regexp", pattern, fails=(1,))
+        return found.partition("\n")[0].partition(" ")[2].strip()
 
     async def _reset(self) -> str:
-        branch = await self.branch()
+        branch = self.branch()
         for command in _UNFINISHED:
             await run("-C", str(self.path), command, "--quit")
         (self.path / ".git/index.lock").unlink(missing_ok=True)
@@ -277,6 +281,11 @@ class WorkingCopy:
 
 def _now() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{time.time_ns() // 1000 % 10**6:06}"
+
+
+def _append(file: Path, lines: list[str]) -> None:
+    with file.open("a", encoding="utf-8") as end:
+        end.writelines(f"{line}\n" for line in lines)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -78,7 +78,7 @@ class Moves:
             if tip is None or old is None or tip == old:
                 return ""
             self._seen[name] = tip
-            branch = await copy.branch()
+            branch = copy.branch()
             moved = await _moved(copy, old, tip)
             await copy.fetch()
             yours = await _yours(copy, branch)

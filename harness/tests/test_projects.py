@@ -118,7 +118,7 @@ async def test_a_copy_is_complete_or_not_there(upstream: Upstream) -> None:
         await copy.prepare()
     shutil.rmtree(upstream.path)
     shutil.rmtree(copy.path)
-    with pytest.raises(CopyError, match=r"of the project web cannot be made: .*not a git repo"):
+    with pytest.raises(CopyError, match=r"of the project web cannot be made: .*not the repository"):
         await copy.prepare()
 
 
