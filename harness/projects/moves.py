@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from harness.git import GitError, run
 from harness.lines import one_line
@@ -13,12 +13,19 @@ from harness.projects.copy import REMOTE, WorkingCopy
 log = logging.getLogger(__name__)
 
 FILE: Final = "hyperhive-projects.json"
-"""The file in the agent's directory with the commits that it was told of last."""
+"""The file in the agent's directory with the branches and commits that it was told of last."""
 MAX_FILES: Final = 10
 """Files with conflicts that are named."""
 MAX_NAME: Final = 200
 SHORT: Final = 12
 MERGE_SECONDS: Final = 60.0
+
+
+class Known(NamedTuple):
+    """A branch and its last commit, as the agent knows them."""
+
+    branch: str
+    commit: str
 
 
 class Moves:
@@ -27,30 +34,21 @@ class Moves:
     def __init__(self, state: Path) -> None:
         """Take what the agent in the directory `state` was told."""
         self._file = state / FILE
-        self._known: dict[str, str] = _read(self._file)
-        self._seen: dict[str, str] = {}
+        self._known: dict[str, Known] = _read(self._file)
+        self._seen: dict[str, Known] = {}
 
     async def learn(self, copy: WorkingCopy) -> None:
         """Take the branch of a project as known, if the agent has a new working copy of it."""
         if copy.path.name in self._known:
             return
-        try:
-            tip = await copy.tip()
-        except GitError as error:
-            log.warning("%s cannot be read: %s", copy.upstream, error)
-            return
-        if tip is not None:
-            self._known[copy.path.name] = tip
+        if now := await _now(copy):
+            self._known[copy.path.name] = now
             self._save()
 
     async def is_untold(self, copy: WorkingCopy) -> bool:
         """Return whether the branch of a project has moved since the agent was told of it."""
-        try:
-            known = self._known.get(copy.path.name)
-            return known is not None and await copy.tip() not in (None, known)
-        except GitError as error:
-            log.warning("%s cannot be read: %s", copy.upstream, error)
-            return False
+        known = self._known.get(copy.path.name)
+        return known is not None and await _now(copy) not in (None, known)
 
     async def news(self, copies: Iterable[WorkingCopy]) -> list[str]:
         """Return a sentence for each of `copies` whose branch has moved since `told`."""
@@ -73,22 +71,38 @@ class Moves:
 
     async def _news(self, copy: WorkingCopy) -> str:
         name = copy.path.name
+        now, old = await _now(copy), self._known.get(name)
+        if now is None or old is None or now == old:
+            return ""
+        self._seen[name] = now
+        branch = f"`{_shown(now.branch)}`"
         try:
-            tip, old = await copy.tip(), self._known.get(name)
-            if tip is None or old is None or tip == old:
-                return ""
-            self._seen[name] = tip
-            branch = copy.branch()
-            moved = await _moved(copy, old, tip)
+            if now.branch != old.branch:
+                text = (
+                    f"The branch of the project {name} is {branch} now, at {now.commit[:SHORT]}; "
+                    f"it was `{_shown(old.branch)}`."
+                )
+            else:
+                moved = await _moved(copy, old.commit, now.commit)
+                text = f"The branch {branch} of the project {name} has {moved}."
             await copy.fetch()
-            yours = await _yours(copy, branch)
+            return f"{text} {await _yours(copy, now.branch)}"
         except GitError as error:
             log.warning("the move of the project %s cannot be described: %s", name, error)
             return (
                 f"The project {name} has changed, and its working copy {copy.path} could not "
                 f"follow: {one_line(str(error), MAX_NAME)}."
             )
-        return f"The branch `{_shown(branch)}` of the project {name} has {moved}. {yours}"
+
+
+async def _now(copy: WorkingCopy) -> Known | None:
+    """Return the branch of a project and its commit; None: there is none, or no way to know."""
+    try:
+        branch, tip = copy.branch(), await copy.tip()
+    except GitError as error:
+        log.warning("%s cannot be read: %s", copy.upstream, error)
+        return None
+    return Known(branch, tip) if tip else None
 
 
 async def _moved(copy: WorkingCopy, old: str, tip: str) -> str:
@@ -145,11 +159,15 @@ def _shown(name: str) -> str:
     return one_line(name, MAX_NAME).replace("`", "'")
 
 
-def _read(path: Path) -> dict[str, str]:
+def _read(path: Path) -> dict[str, Known]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     if not isinstance(found, dict):
         return {}
-    return {str(name): commit for name, commit in found.items() if isinstance(commit, str)}
+    return {
+        str(name): Known(*known)
+        for name, known in found.items()
+        if isinstance(known, list) and len(known) == 2 and all(isinstance(k, str) for k in known)
+    }

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
 
 from harness.config import Config, Paths
 from harness.inotify import DirectoryWatch
@@ -12,10 +11,6 @@ from harness.projects.moves import Moves
 from harness.projects.project import Project, projects_of
 
 log = logging.getLogger(__name__)
-
-SETTLED: Final = 1.0
-"""Seconds without a change after which a fetch of the host is over: git moves its references one
-by one."""
 
 
 class Projects:
@@ -44,8 +39,13 @@ class Projects:
         self._lock = asyncio.Lock()
         self._news: list[str] = []
         self._failures: dict[str, str] = {}
-        self.has_moved = False
+        self._moved: set[str] = set()
+        self._told = {name: asyncio.Event() for name in self._copies}
+
+    @property
+    def has_moved(self) -> bool:
         """Whether the agent is to be told of a move at once."""
+        return bool(self._moved)
 
     async def run(self) -> None:
         """Make the working copies, and wait for moves that begin a turn, until cancelled."""
@@ -80,7 +80,9 @@ class Projects:
         """Take note that the agent has been told of what `news` has returned last."""
         self._news.clear()
         self._moves.told()
-        self.has_moved = False
+        self._moved.clear()
+        for told in self._told.values():
+            told.set()  # there may have been another move since `news`
 
     async def reset(self, name: str, by: str) -> str:
         """Make the working copy of a project clean; the work in it is kept.
@@ -123,14 +125,25 @@ class Projects:
             try:
                 # Anew each time: directories of branches come and go.
                 with DirectoryWatch(*copy.references()) as watch:
-                    if not self.has_moved and await self._moves.is_untold(copy):
-                        self.has_moved = True
+                    told = self._told[project.name]
+                    told.clear()
+                    if await self._moves.is_untold(copy):
+                        self._moved.add(project.name)
                         self.on_move()
-                    await watch.change()
-                    while await watch.change(SETTLED):
-                        pass
+                    await _first(watch.change(), told.wait())
             except FileNotFoundError:
                 continue
             except OSError as error:
                 log.warning("%s cannot be watched: %s", copy.upstream, error.strerror or error)
                 return
+
+
+async def _first(*events: Coroutine[None, None, bool]) -> None:
+    """Wait for one of `events`."""
+    tasks = [asyncio.create_task(event) for event in events]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -68,6 +68,13 @@ async def test_a_move_begins_a_turn_if_the_agent_wants_that(
     await hive.until(lambda: len(harness.events("wake")) == 2 and hive.state == "idle")
     [_, woken] = harness.events("wake")
     assert "`main` of the project web has moved from" in woken["prompt"]
+    number = await harness.waiting_for("wait for go")
+    upstream.commit("three\n")
+    (upstream.work / "web/go").touch()
+    await hive.until(lambda: number in hive.acknowledged)
+    await hive.until(lambda: len(harness.events("wake")) == 4 and hive.state == "idle")
+    prompts = [event["prompt"] for event in harness.events("wake")]
+    assert ["has moved" in prompt for prompt in prompts] == [False, True, False, True]
     number = await hive.push("hello")
     await hive.until(lambda: number in hive.acknowledged)
-    assert len(harness.events("wake")) == 3, "it was told, and begins no other turn"
+    assert len(harness.events("wake")) == 5, "it was told, and begins no other turn"

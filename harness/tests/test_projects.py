@@ -246,9 +246,22 @@ async def test_a_rewritten_branch_is_called_that(upstream: Upstream) -> None:
     assert "1 commit that the one before does not have" in text
 
 
+async def test_another_branch_of_the_project_is_told(upstream: Upstream) -> None:
+    copy = await upstream.made()
+    moves = Moves(upstream.root)
+    await moves.learn(copy)
+    git(upstream.source, "branch", "next")
+    upstream.fetch()
+    git(upstream.path, "symbolic-ref", "HEAD", "refs/heads/next")
+    text = await told(copy, moves)
+    assert "The branch of the project web is `next` now, at" in text
+    assert "it was `main`." in text
+    assert await told(copy, moves) == ""
+
+
 async def test_a_commit_that_is_gone_and_a_broken_copy_are_told(upstream: Upstream) -> None:
     copy = await upstream.made()
-    (upstream.root / FILE).write_text(json.dumps({"web": "1" * 40, "x": 3}))
+    (upstream.root / FILE).write_text(json.dumps({"web": ["main", "1" * 40], "x": 3}))
     moves = Moves(upstream.root)
     text = await told(copy, moves)
     assert f"has moved from {'1' * 12} to " in text
