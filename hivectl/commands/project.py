@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hivectl.clients.hive import Hive
+    from wire.records.lifecycle import ProjectAccess
     from wire.records.projects import FetchProgress, Project, ProjectDetails
 
 FETCH_SECONDS = 3600
@@ -221,12 +222,41 @@ async def list_projects(hive: "Hive", output: Output) -> None:
 @_name
 @hive_command
 async def show_project(hive: "Hive", output: Output, name: str) -> None:
-    """Show the project NAME: its upstream, its branches, and the key of its host."""
+    """Show the project NAME: its upstream, its branches, its agents, and the key of its host."""
     details = await hive.projects_client.show(name)
-    output.show(json_forms.project_details(details), _details(details, output))
+    having = await _having(hive, name)
+    shown = json_forms.project_details(details)
+    shown["agents"] = None if having is None else list(having)
+    output.show(shown, _details(details, having, output))
 
 
-def _details(details: "ProjectDetails", output: Output) -> list[str]:
+async def _having(hive: "Hive", name: str) -> "dict[str, ProjectAccess] | None":
+    """Return the agents that have a project; None if lifecycle cannot be asked."""
+    from wire.errors import Unavailable
+
+    try:
+        agents = await hive.agents.all()
+    except Unavailable:
+        return None
+    return {
+        agent.name: access
+        for agent in agents
+        for access in agent.projects
+        if access.project == name
+    }
+
+
+def _agents(having: "dict[str, ProjectAccess] | None") -> str:
+    if having is None:
+        return "not known: lifecycle does not answer"
+    return ", ".join(
+        f"{agent} (read-only)" if access.readonly else agent for agent, access in having.items()
+    )
+
+
+def _details(
+    details: "ProjectDetails", having: "dict[str, ProjectAccess] | None", output: Output
+) -> list[str]:
     one = details.project
     state = state_cell(one.state)
     lines = [
@@ -237,6 +267,7 @@ def _details(details: "ProjectDetails", output: Output) -> list[str]:
         f"  fetched     {local_time(one.fetched) if one.fetched else '-'}",
         f"  size        {size(one.size)}",
         f"  credential  {literal(one.credential) or '-'}",
+        f"  agents      {_agents(having) or '-'}",
     ]
     if one.depth or one.filter:
         parts = [f"the newest {one.depth} commits"] if one.depth else []

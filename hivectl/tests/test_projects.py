@@ -11,6 +11,7 @@ from hivectl.tests.fake_hive import FakeHive
 from hivectl.tests.fake_projects import project
 from hivectl.tests.hostile import HOSTILE, assert_harmless
 from wire.errors import Conflict
+from wire.records.lifecycle import ProjectAccess
 from wire.records.projects import AddOptions, Branch, ProjectState, SetOptions
 
 URL = "https://forge.example/w.git"
@@ -117,6 +118,19 @@ async def test_a_project_is_shown_without_what_steers_the_terminal(
     shown = (await hivectl("project", "show", "w", "--json")).json
     assert shown["branches"][0]["commit"] == COMMIT
     assert shown["host_keys"] == ["ssh-ed25519 SHA256:abc"]
+
+
+async def test_a_project_is_shown_with_its_agents(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.projects.projects["w"] = project("w")
+    assert "agents      -\n" in (await hivectl("project", "show", "w")).out
+    for name, readonly in (("alice", True), ("bob-2", False)):
+        access = ProjectAccess("w", readonly=readonly, branches=[])
+        hive.lifecycle.agents[name].show(projects=(access,))
+    other = ProjectAccess("other", readonly=False, branches=[])
+    hive.lifecycle.agents["manager"].show(projects=(other,))
+    assert "agents      alice (read-only), bob-2\n" in (await hivectl("project", "show", "w")).out
+    shown = (await hivectl("project", "show", "w", "--json")).json
+    assert shown["agents"] == ["alice", "bob-2"]
 
 
 async def test_a_project_is_changed(hive: FakeHive, hivectl: Hivectl) -> None:
