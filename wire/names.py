@@ -14,6 +14,8 @@ DASHBOARD: Final = "org.hyperhive.Dashboard1"
 LEDGER: Final = "org.hyperhive.Ledger1"
 TELEMETRY: Final = "org.hyperhive.Telemetry1"
 PROJECTS: Final = "org.hyperhive.Projects1"
+CHANGES: Final = "org.hyperhive.Changes1"
+"""The interface of changes, at the object and the name of projects."""
 
 BROKER_PATH: Final = "/org/hyperhive/Broker1"
 LIFECYCLE_PATH: Final = "/org/hyperhive/Lifecycle1"
@@ -80,6 +82,18 @@ MODEL_RULE: Final = "1 to 128 of A-Z a-z 0-9 . _ : / @ [ ] -, the first a letter
 
 PROJECT_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}(?<!-)")
 """The shape of a project's name, which is the name of directories on the host and in containers."""
+
+
+CHANGE: Final = re.compile(r"c([1-9][0-9]{0,14})")
+"""The way in which people and agents write the number of a change: c12.
+
+Requests for approval have numbers of their own, which are written without a letter.
+"""
+
+
+def change(number: int) -> str:
+    """Return the number of a change as people write it."""
+    return f"c{number}"
 
 
 def check_project_name(name: str) -> None:

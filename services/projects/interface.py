@@ -1,19 +1,23 @@
-"""org.hyperhive.Projects1 on the bus. Forwards, and nothing else."""
+"""org.hyperhive.Projects1 and Changes1 on the bus. They forward, and nothing else."""
 
 from services.projects import options as checked
+from services.projects.changes.changes import Changes
+from services.projects.changes.comparisons import Comparisons
+from services.projects.changes.model import Row
 from services.projects.fetches import Listener
 from services.projects.hooks import Hooks
 from services.projects.progress import Step
 from services.projects.projects import Projects
 from wire import names
-from wire.interface import Interface, method, signal
-from wire.principal import OPERATOR, service
+from wire.interface import Interface, caller, method, signal
+from wire.principal import AGENTS, OPERATOR, service
+from wire.records import changes as change_records
 from wire.records import projects as records
-from wire.types import Bytes, Dict, Str, UInt64
+from wire.types import Bytes, Dict, Str, UInt32, UInt64
 
 
 class Projects1(Interface, name=names.PROJECTS):
-    """The object of the service."""
+    """The projects."""
 
     def __init__(self, projects: Projects, hooks: Hooks) -> None:
         self._projects = projects
@@ -74,3 +78,55 @@ class Projects1(Interface, name=names.PROJECTS):
 
     def _signal_removed(self, name: str) -> None:
         self.ProjectRemoved(name)
+
+
+class Changes1(Interface, name=names.CHANGES):
+    """The changes of projects, at the same object."""
+
+    def __init__(self, changes: Changes, comparisons: Comparisons) -> None:
+        self._changes = changes
+        self._comparisons = comparisons
+        changes.on_change = self._signal_change
+
+    @method(allow=AGENTS)
+    async def Submit(
+        self, project: Str, commit: Str, title: Str, description: Str, options: Dict
+    ) -> UInt64:
+        chosen = checked.SUBMIT.parse(options)
+        return await self._changes.submit(
+            caller().voice, project, commit, title, description, chosen
+        )
+
+    @method(allow=AGENTS)
+    async def Update(self, id: UInt64, commit: Str, note: Str) -> UInt32:
+        return await self._changes.update(caller().voice, id, commit, note)
+
+    @method(allow=AGENTS)
+    async def Withdraw(self, id: UInt64) -> None:
+        await self._changes.withdraw(caller().voice, id)
+
+    @method(allow=AGENTS | OPERATOR)
+    async def List(self, filter: Dict) -> list[change_records.ProjectChange]:
+        return await self._changes.list(caller().voice, checked.CHANGES.parse(filter))
+
+    @method(allow=AGENTS | OPERATOR)
+    async def Get(self, id: UInt64) -> change_records.ChangeDetails:
+        return await self._changes.get(caller().voice, id)
+
+    @method(allow=AGENTS | OPERATOR)
+    async def Diff(self, id: UInt64, options: Dict) -> change_records.ChangeDiff:
+        row = await self._changes.visible(caller().voice, id)
+        return await self._comparisons.diff(row, checked.CHANGE_DIFF.parse(options))
+
+    @method(allow=AGENTS | OPERATOR)
+    async def Comment(self, id: UInt64, text: Str, options: Dict) -> None:
+        chosen = checked.COMMENT.parse(options)
+        await self._changes.comment(caller().voice, id, text, chosen)
+
+    @signal()
+    def ChangeChanged(
+        self, id: UInt64, project: Str, agent: Str, state: change_records.ChangeState
+    ) -> None: ...
+
+    def _signal_change(self, row: Row) -> None:
+        self.ChangeChanged(row.id, row.project, row.agent, row.state)

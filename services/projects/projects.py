@@ -71,6 +71,8 @@ class Projects:
     ) -> None:
         self.on_removed: Callable[[str], None] = lambda name: None
         """Called with the name of each project that is gone."""
+        self.on_deleted: Callable[[str], None] = lambda name: None
+        """Called before that, when its row is deleted."""
         self._store = store
         self._repositories = repositories
         self._gate = gate
@@ -274,6 +276,7 @@ class Projects:
         await self._fetches.stop(name)
         await self._repositories.remove(name)
         self._store.delete(name)
+        self.on_deleted(name)
         self.on_removed(name)
 
     def fetch(self, name: str) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import secrets
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -58,6 +59,15 @@ class Repositories:
     def __init__(self, root: Path) -> None:
         """Keep the repositories in `root`, a directory for each project."""
         self._root = root
+        self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def writing(self, name: str) -> asyncio.Lock:
+        """Return the lock to hold while git adds something to a repository beside a fetch.
+
+        Several git may write at once, but the leavings of a killed one are removed under this lock,
+        and must not be those of a living one.
+        """
+        return self._writing[name]
 
     def prepare(self) -> None:
         """Remove the unfinished work of an earlier run. Call it once, before anything else."""
@@ -66,6 +76,7 @@ class Repositories:
                 leftovers.remove_tree(path)
         for name in self.names():
             leftovers.clear(self.home(name))
+            _show_changes(self.home(name))
 
     def names(self) -> list[str]:
         """Return the projects that have a directory."""
@@ -97,6 +108,7 @@ class Repositories:
         await git(home, "init", "--quiet", "--bare", "--template=", f"--initial-branch={branch}")
         # Containers read it, through a mount that shows nothing of the directory above.
         home.chmod(0o755)
+        _show_changes(home)
         (self._root / name).mkdir(mode=0o700, exist_ok=True)
         home.rename(self.home(name))
         new.rmdir()
@@ -149,7 +161,7 @@ class Repositories:
     ) -> Ended:
         """Fetch all branches and tags of `source`, and remove those that it no longer has.
 
-        No other git may write to the repository meanwhile.
+        No other fetch of the project may run meanwhile.
 
         Args:
             name: the project.
@@ -163,7 +175,7 @@ class Repositories:
             The end of git; a status other than 0 is a failure.
         """
         # A git that was killed, when memory ran out for example, holds its locks for ever.
-        leftovers.clear(self.home(name))
+        await self._clear(name)
         limited = (f"--depth={depth}",) if depth else ()
         await self._set_filter(name, filter)
         partial = self._partial(source, filter)
@@ -191,8 +203,12 @@ class Repositories:
         )
         if ended.status:
             # Unfinished packs fill the disk otherwise, until the next fetch.
-            leftovers.clear(self.home(name))
+            await self._clear(name)
         return ended
+
+    async def _clear(self, name: str) -> None:
+        async with self.writing(name):
+            leftovers.clear(self.home(name))
 
     async def fetch_files(
         self, name: str, source: str, access: Access, *, branch: str, filter: str
@@ -324,6 +340,16 @@ class Repositories:
     async def size(self, name: str) -> int:
         """Return the bytes that a project takes on the disk."""
         return await asyncio.to_thread(_size, self._root / name)
+
+
+def _show_changes(home: Path) -> None:
+    """Let no .gitattributes of a commit hide a change from the operator."""
+    attributes = home / "info/attributes"
+    if home.is_dir() and not attributes.exists():
+        attributes.parent.mkdir(mode=0o755, exist_ok=True)
+        attributes.parent.chmod(0o755)
+        attributes.write_text("* !diff\n")
+        attributes.chmod(0o644)
 
 
 async def _count(home: Path, below: str) -> int:

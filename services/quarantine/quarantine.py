@@ -11,7 +11,7 @@ import contextlib
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,9 @@ from services.quarantine.runner import Conditions, GitFailed
 from wire.errors import InvalidArgument, LimitExceeded, NotFound, Timeout
 
 SCRATCH: Final = Path("/var/tmp")  # noqa: S108 - on a disk, and private to the unit that uses it
+
+Check = Callable[[Path, str], Awaitable[None]]
+"""A check of a commit, in the git directory that has it; it raises the refusal."""
 
 _BRANCH: Final = "refs/heads/wanted"
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,40}")
@@ -37,7 +40,9 @@ class Quarantine:
         # Bounds the cost of hostile commits.
         self._lock = asyncio.Lock()
 
-    async def fetch(self, source: Path, commit: str, repository: Path) -> str:
+    async def fetch(
+        self, source: Path, commit: str, repository: Path, check: Check | None = None
+    ) -> str:
         """Fetch `commit` from the hostile work tree `source` into our `repository`.
 
         A commit that only our repository has is found, too. No reference of ours moves.
@@ -46,6 +51,8 @@ class Quarantine:
             source: a work tree; its owner must not be able to change anything above it.
             commit: 7 to 40 hexadecimal digits.
             repository: the git directory of ours.
+            check: called before anything of the commit is in our repository, unless it was there
+                already; a commit that it refuses leaves nothing behind.
 
         Returns:
             All 40 digits of the commit.
@@ -63,13 +70,13 @@ class Quarantine:
             )
         ours = await self._candidates(repository, commit)
         if len(commit) == 40 and ours:
-            return ours[0]
+            return await _checked(repository, ours[0], check)
         try:
             async with self._lock, self._in_time(f"The commit {commit}", source):
-                return await self._take(source, commit, repository)
+                return await self._take(source, commit, repository, check)
         except NotFound:
             if len(ours) == 1:
-                return ours[0]
+                return await _checked(repository, ours[0], check)
             raise
 
     async def fetch_tags(
@@ -137,12 +144,15 @@ class Quarantine:
                 ) from None
             return names
 
-    async def _take(self, source: Path, commit: str, repository: Path) -> str:
+    async def _take(
+        self, source: Path, commit: str, repository: Path, check: Check | None
+    ) -> str:
         async with self._quarantined(source, repository) as home:
             found = await self._found(home, commit, source)
             await self._git(home, "-c", "core.fsync=none", "update-ref", _BRANCH, found)
             try:
                 await self._check_size(home, _BRANCH)
+                await _checked(home, found, check)
                 await self._fetch(home, repository, _BRANCH)
             except GitFailed as error:
                 raise InvalidArgument(
@@ -159,6 +169,9 @@ class Quarantine:
             # Objects that we have already need not be there again.
             (home / "objects/info").mkdir(exist_ok=True)
             (home / "objects/info/alternates").write_text(f"{repository}/objects\n")
+            with contextlib.suppress(FileNotFoundError):
+                # The history of ours may end early; the parents of its first commits are nowhere.
+                shutil.copyfile(repository / "shallow", home / "shallow")
             packs = await self._copied(source, home / "objects")
             try:
                 for pack in packs:
@@ -232,6 +245,12 @@ class Quarantine:
             copying.stop.set()
             await asyncio.wait((task,))
             raise
+
+
+async def _checked(home: Path, commit: str, check: Check | None) -> str:
+    if check is not None:
+        await check(home, commit)
+    return commit
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
 """The rules for the files of a commit that is to be deployed."""
 
-import posixpath
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from services.quarantine.links import stays
 from services.quarantine.runner import GitFailed, git, run
 from wire.errors import InvalidArgument, LimitExceeded
 
@@ -17,7 +17,6 @@ MAX_BYTES: Final = 10 * 10**6
 
 _OWNED: Final = "flake.nix"
 """Belongs to the hive, and says how an agent's configuration is built."""
-_HOPS: Final = 40
 _LINKS: Final = 100
 _LINK_LENGTH: Final = 255
 _LISTING: Final = 2**20
@@ -55,7 +54,7 @@ async def check(repository: Path, commit: str, base: str | None, *, flakes: bool
             )
     links = await _links(repository, tree)
     for path in links:
-        if not _stays(path, links):
+        if not stays(path, links):
             raise InvalidArgument(
                 f"The symbolic link {path!r} points out of the repository, or forms a loop."
             )
@@ -112,27 +111,3 @@ async def _name(repository: Path, commit: str, path: str) -> str | None:
     """Return the name of the object at `path` in `commit`."""
     line = (await git(repository, "ls-tree", "-z", "--full-tree", commit, "--", path)).decode()
     return line.split()[2] if line else None
-
-
-def _stays(link: str, links: dict[str, str]) -> bool:
-    """Return whether the symbolic link `link` stays in the tree, through other links, too."""
-    at = posixpath.dirname(link)
-    ahead = links[link].split("/")[::-1]
-    hops = 0
-    if links[link].startswith("/"):
-        return False
-    while ahead:
-        part = ahead.pop()
-        if part == "..":
-            if not at:
-                return False
-            at = posixpath.dirname(at)
-        elif part not in ("", "."):
-            at = posixpath.join(at, part)
-            if target := links.get(at):
-                hops += 1
-                if hops > _HOPS or target.startswith("/"):
-                    return False
-                at = posixpath.dirname(at)
-                ahead += target.split("/")[::-1]
-    return True

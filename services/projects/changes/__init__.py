@@ -1,0 +1,1 @@
+"""What agents hand back: changes, their review and their way into upstream."""

@@ -1,0 +1,439 @@
+"""The rules of changes: what agents may submit, and how the rows and the references agree."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from services.projects.changes import members, notices
+from services.projects.changes.members import Members
+from services.projects.changes.model import ALIVE, WAITING, CommentRow, Row
+from services.projects.changes.store import NewRevision, Store
+from services.projects.changes.submissions import Submissions, Taken
+from services.projects.model import Row as ProjectRow
+from services.projects.repositories import Repositories
+from services.projects.store import Store as ProjectStore
+from services.tasks import Tasks
+from wire import names
+from wire.errors import AccessDenied, Conflict, HiveError, InvalidArgument, LimitExceeded, NotFound
+from wire.records.changes import (
+    ChangeDetails,
+    ChangeFilter,
+    ChangeState,
+    Comment,
+    CommentOptions,
+    ProjectChange,
+    Revision,
+    SubmitOptions,
+)
+from wire.records.projects import ProjectState
+
+log = logging.getLogger(__name__)
+
+MAX_ALIVE: Final = 50
+"""Changes of one agent that wait for somebody."""
+MAX_PER_HOUR: Final = 60
+"""Revisions that one agent may submit within an hour, refused ones included."""
+MAX_REVISIONS: Final = 100
+MAX_COMMENTS: Final = 500
+MAX_TITLE: Final = 200
+MAX_TEXT: Final = 10_000
+"""Characters of a description or a comment."""
+REMOVED: Final = "The project was removed."
+
+_HOUR: Final = 3_600_000_000
+_MICROSECOND: Final = 1000
+
+
+def now() -> int:
+    """Return the time in microseconds since 1970."""
+    return time.time_ns() // _MICROSECOND
+
+
+class Changes:
+    """The changes of all projects, as agents see them."""
+
+    def __init__(
+        self,
+        store: Store,
+        projects: ProjectStore,
+        repositories: Repositories,
+        submissions: Submissions,
+        members: Members,
+    ) -> None:
+        self.on_change: Callable[[Row], None] = lambda row: None
+        """Called after each change that is on the disk."""
+        self._store = store
+        self._projects = projects
+        self._repositories = repositories
+        self._submissions = submissions
+        self._members = members
+        self._tasks = Tasks()
+        self._refused: dict[str, list[int]] = {}
+
+    async def reconcile(self) -> None:
+        """Do what an earlier run left undone. Call it once, before any other method."""
+        for revision in self._store.unrecorded():
+            row = self._store.of_unrecorded(revision)
+            pinned = await self._submissions.pinned(row.project, row.id, revision.number)
+            if pinned == revision.commit and row.state in WAITING:
+                self._store.record(revision.change, revision.number, now())
+            else:
+                # The agent had no answer, and submits it again.
+                self._store.drop(revision)
+        known = {row.name for row in self._projects.all()}
+        for row in self._store.alive():
+            if row.project not in known:
+                self._withdraw_of(row)
+
+    async def close(self) -> None:
+        """Wait for the submissions that are being recorded."""
+        await self._tasks.wait()
+
+    def project_removed(self, project: str) -> None:
+        """Withdraw the changes of a project that is gone."""
+        for row in self._store.alive(project):
+            self._withdraw_of(row)
+
+    def _withdraw_of(self, row: Row) -> None:
+        if row.state is ChangeState.APPROVED:
+            self._store.move(row.id, ChangeState.CONFLICT, now(), note=REMOVED)
+        message = notices.ended(row, f"was withdrawn: {REMOVED}")
+        self._announce(
+            self._store.move(row.id, ChangeState.WITHDRAWN, now(), note=REMOVED, message=message)
+        )
+
+    # Agents
+
+    async def submit(
+        self,
+        agent: str,
+        project: str,
+        commit: str,
+        title: str,
+        description: str,
+        options: SubmitOptions,
+    ) -> int:
+        """Hand commits of an agent back, for a branch of a project; return the number.
+
+        The same commit again is the same change, as long as that waits for somebody.
+
+        Args:
+            agent: the agent.
+            project: a project of the agent.
+            commit: the last of the commits: 7 to 40 hexadecimal digits.
+            title: one line, of 1 to MAX_TITLE characters.
+            description: at most MAX_TEXT characters.
+            options: see SubmitOptions.
+
+        Raises:
+            AccessDenied: the agent does not have the project, or not for that branch.
+            NotFound: there is no such commit, or no change that could be replaced.
+            Conflict: the project has no such branch, or the commit is part of it already or has
+                nothing in common with it.
+            InvalidArgument: an argument or a path is not valid.
+            LimitExceeded: it is too large, or the agent submits too much.
+            Timeout: it takes too long.
+        """
+        found = await self._project(agent, project)
+        branch = options.branch or found.branch
+        await members.check_branch(self._members, agent, project, branch)
+        _check_title(title)
+        _check_text("description", description)
+        await self._check_target(found, branch)
+        if options.replaces is not None:
+            self._check_replaced(agent, project, options.replaces)
+        with self._attempt(agent):
+            if len(self._store.find(agent=agent, states=ALIVE)) >= MAX_ALIVE:
+                raise LimitExceeded(
+                    f"{MAX_ALIVE} of your changes wait already. Withdraw those that nobody needs "
+                    "(`withdraw_change`), or wait for the operator."
+                )
+            taken = await self._submissions.take(project, agent, commit, branch)
+            if there := self._same(agent, project, branch, taken.commit):
+                return there
+            at = now()
+            row = Row(
+                id=0,
+                project=project,
+                agent=agent,
+                branch=branch,
+                title=title.strip(),
+                description=description.strip(),
+                state=ChangeState.OPEN,
+                note="",
+                submitted=at,
+                changed=at,
+                replaces=options.replaces or 0,
+            )
+            return await self._tasks.finish(self._add(row, taken))
+
+    async def _add(self, row: Row, taken: Taken) -> int:
+        number = self._store.add(row, _revision(taken, ""))
+        await self._record(row.project, number, 1, taken)
+        return number
+
+    async def update(self, agent: str, number: int, commit: str, note: str) -> int:
+        """Submit another revision of a change; return its number. The change is open then.
+
+        Args:
+            agent: the agent that submitted the change.
+            number: the change.
+            commit: as for `submit`.
+            note: what is new in the revision, at most MAX_TEXT characters; may be empty.
+
+        Raises:
+            As `submit`; and Conflict: the change takes no revision any more, or has that commit.
+        """
+        row = await self._own(agent, number)
+        _check_waiting(row)
+        _check_text("note", note)
+        await members.check_branch(self._members, agent, row.project, row.branch)
+        found = await self._project(agent, row.project)
+        await self._check_target(found, row.branch)
+        with self._attempt(agent):
+            revisions = self._store.revisions(number)
+            if len(revisions) >= MAX_REVISIONS:
+                raise LimitExceeded(
+                    f"{names.change(number)} has {MAX_REVISIONS} revisions, which is the maximum. "
+                    f"Submit another change that replaces it."
+                )
+            taken = await self._submissions.take(row.project, agent, commit, row.branch)
+            _check_waiting(self._store.get(number))
+            if taken.commit == self._store.revision(number).commit:
+                raise Conflict(
+                    f"The commit {taken.commit[:12]} is the newest revision of "
+                    f"{names.change(number)} already. Commit what is new, and submit that."
+                )
+            return await self._tasks.finish(self._add_revision(row, taken, note.strip()))
+
+    async def _add_revision(self, row: Row, taken: Taken, note: str) -> int:
+        revision = self._store.add_revision(row.id, _revision(taken, note))
+        await self._record(row.project, row.id, revision, taken)
+        return revision
+
+    async def _record(self, project: str, number: int, revision: int, taken: Taken) -> None:
+        try:
+            await self._submissions.pin(project, number, revision, taken.commit)
+            superseded = self._store.record(number, revision, now())
+        except HiveError:
+            [unfinished] = [
+                one
+                for one in self._store.unrecorded()
+                if (one.change, one.number) == (number, revision)
+            ]
+            self._store.drop(unfinished)
+            raise
+        if superseded:
+            self._announce(superseded)
+        self._announce(self._store.get(number))
+
+    async def withdraw(self, agent: str, number: int) -> None:
+        """Take a change back.
+
+        Raises:
+            NotFound: there is no such change of a project of the agent.
+            AccessDenied: another agent submitted it.
+            Conflict: it is approved, or its state is final.
+        """
+        row = await self._own(agent, number)
+        _check_waiting(row)
+        self._announce(self._store.move(number, ChangeState.WITHDRAWN, now()))
+
+    async def comment(self, who: str, number: int, text: str, options: CommentOptions) -> None:
+        """Comment on a change; its agent gets a message, unless it is the author.
+
+        Args:
+            who: an agent that has the project, or the operator.
+            number: the change.
+            text: 1 to MAX_TEXT characters.
+            options: see CommentOptions.
+
+        Raises:
+            NotFound: there is no such change, or no such revision.
+            InvalidArgument: the text is empty or too long.
+            LimitExceeded: it has MAX_COMMENTS.
+        """
+        row = await self.visible(who, number)
+        _check_text("comment", text, at_least=1)
+        revision = self._store.revision(number, options.revision)
+        if len(self._store.comments(number)) >= MAX_COMMENTS:
+            raise LimitExceeded(
+                f"{names.change(number)} has {MAX_COMMENTS} comments, which is the maximum."
+            )
+        comment = CommentRow(
+            number, who, now(), revision.number, options.path, options.line, text.strip()
+        )
+        message = "" if who == row.agent else notices.commented(row, comment)
+        self._store.comment(comment, message)
+        self._announce(row)
+
+    # Reading
+
+    async def list(self, who: str, wanted: ChangeFilter) -> list[ProjectChange]:
+        """Return the newest changes that match, oldest first: an agent sees those of its projects.
+
+        Args:
+            who: an agent, or the operator.
+            wanted: see ChangeFilter.
+        """
+        rows = self._store.find(
+            project=wanted.project,
+            agent=wanted.agent,
+            states=_states(wanted),
+            limit=-1 if who != names.OPERATOR else wanted.limit,
+        )
+        if who != names.OPERATOR:
+            known = await self._members.grants(who)
+            rows = [row for row in rows if row.project in known][-wanted.limit :]
+        return [self._shown(row) for row in rows]
+
+    async def get(self, who: str, number: int) -> ChangeDetails:
+        """Return a change with its revisions and comments.
+
+        Raises:
+            NotFound: there is no such change, or not in a project of the agent.
+        """
+        row = await self.visible(who, number)
+        revisions = [
+            Revision(one.number, one.commit, one.base, one.submitted, one.note, [*one.findings])
+            for one in self._store.revisions(number)
+        ]
+        comments = [
+            Comment(one.author, one.at, one.revision, one.path, one.line, one.text)
+            for one in self._store.comments(number)
+        ]
+        return ChangeDetails(self._shown(row), revisions, comments)
+
+    async def visible(self, who: str, number: int) -> Row:
+        """Return a change that `who` may see.
+
+        Raises:
+            NotFound: there is no such change, or not in a project of the agent.
+        """
+        row = self._store.get(number)
+        if who != names.OPERATOR and row.project not in await self._members.grants(who):
+            raise NotFound(
+                f"There is no change {names.change(number)} in your projects; `list_changes` shows "
+                "them."
+            )
+        return row
+
+    # Checks
+
+    async def _own(self, agent: str, number: int) -> Row:
+        row = await self.visible(agent, number)
+        if row.agent != agent:
+            raise AccessDenied(
+                f"{names.change(number)} is a change of {row.agent}; only {row.agent} can update "
+                "or withdraw it. You may comment on it (`comment_on_change`)."
+            )
+        return row
+
+    async def _project(self, agent: str, project: str) -> ProjectRow:
+        await members.check(self._members, agent, project)
+        row = self._projects.find(project)
+        if row is None or row.state is ProjectState.REMOVING:
+            raise Conflict(f"The project {project} is not there any more.")
+        if not row.branch or not self._repositories.exists(project):
+            raise Conflict(
+                f"{project} has not been fetched yet. The operator sees why: `hivectl project show "
+                f"{project}`."
+            )
+        return row
+
+    async def _check_target(self, project: ProjectRow, branch: str) -> None:
+        """Check that a change may be for a branch: it exists, or is the first one."""
+        name = project.name
+        if await self._repositories.commit(name, branch) is not None:
+            return
+        contents = await self._repositories.contents(name)
+        if branch == project.branch and not contents.branch_count:
+            return
+        known = ", ".join(one.name for one in contents.branches[:5]) or project.branch
+        raise Conflict(f"{name} has no branch {branch[:100]!r}; it has {known}.")
+
+    def _check_replaced(self, agent: str, project: str, number: int) -> None:
+        row = self._store.get(number)
+        if (row.agent, row.project) != (agent, project):
+            raise InvalidArgument(
+                f"{names.change(number)} is not a change of yours in {project}, so you cannot "
+                "replace it."
+            )
+        _check_waiting(row)
+
+    def _same(self, agent: str, project: str, branch: str, commit: str) -> int | None:
+        """Return the number of a change that waits and has the same commit."""
+        for row in self._store.find(project=project, agent=agent, states=ALIVE):
+            if row.branch == branch and self._store.revision(row.id).commit == commit:
+                return row.id
+        return None
+
+    @contextmanager
+    def _attempt(self, agent: str) -> Iterator[None]:
+        """Count an attempt to submit something: refused ones cost, too.
+
+        Raises:
+            LimitExceeded: there were too many within an hour.
+        """
+        since = now() - _HOUR
+        refused = [at for at in self._refused.get(agent, []) if at >= since]
+        count = self._store.count_submitted(agent, since) + len(refused)
+        if count >= MAX_PER_HOUR:
+            raise LimitExceeded(
+                f"You have submitted {count} times within an hour, which is the maximum. Go on "
+                "with something else, and submit later."
+            )
+        self._refused[agent] = [*refused, now()]
+        yield
+        self._refused[agent].pop()
+
+    def _shown(self, row: Row) -> ProjectChange:
+        newest = self._store.revision(row.id)
+        values = row._asdict()
+        del values["replaces"]
+        return ProjectChange(**values, revision=newest.number, commit=newest.commit)
+
+    def _announce(self, row: Row) -> None:
+        log.info(
+            "change %s of %s is %s",
+            names.change(row.id),
+            row.project,
+            row.state,
+            extra={"HIVE_AGENT": row.agent},
+        )
+        self.on_change(row)
+
+
+def _revision(taken: Taken, note: str) -> NewRevision:
+    return NewRevision(taken.commit, taken.base, now(), note, taken.findings)
+
+
+def _check_waiting(row: Row) -> None:
+    if row.state not in WAITING:
+        raise Conflict(
+            f"{names.change(row.id)} is {row.state}, and cannot be changed any more. Submit "
+            "another change."
+        )
+
+
+def _check_title(title: str) -> None:
+    if not 1 <= len(title.strip()) <= MAX_TITLE or not title.strip().isprintable():
+        raise InvalidArgument(
+            f"The title of a change is one line of 1 to {MAX_TITLE} printable characters. Say more "
+            "in the description."
+        )
+
+
+def _check_text(what: str, text: str, *, at_least: int = 0) -> None:
+    if not at_least <= len(text.strip()) or len(text) > MAX_TEXT:
+        raise InvalidArgument(
+            f"The {what} has {len(text)} characters; it must have {at_least} to {MAX_TEXT}."
+        )
+
+
+def _states(wanted: ChangeFilter) -> frozenset[ChangeState] | None:
+    if wanted.state is not None:
+        return frozenset({wanted.state})
+    return None if wanted.closed else ALIVE

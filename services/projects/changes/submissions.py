@@ -1,0 +1,81 @@
+"""The way of an agent's commit into the repository of its project."""
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from services.projects.changes import inspection
+from services.projects.changes.inspection import Inspected
+from services.projects.changes.model import reference
+from services.projects.repositories import Repositories
+from services.quarantine.quarantine import SCRATCH, Quarantine
+from services.quarantine.runner import git, resolve
+from wire.errors import Conflict
+
+_NEW: Final = "0" * 40
+
+
+class Taken(NamedTuple):
+    """A commit that was taken, and is not referenced yet."""
+
+    commit: str
+    base: str
+    findings: tuple[str, ...]
+
+
+class Submissions:
+    """Takes commits from the working copies of agents, which are hostile."""
+
+    def __init__(
+        self, repositories: Repositories, copies: Path, *, scratch: Path = SCRATCH
+    ) -> None:
+        """Take commits from `copies`/AGENT/work/PROJECT; the quarantines are made in `scratch`."""
+        self._repositories = repositories
+        self._copies = copies
+        self._quarantine = Quarantine(scratch)
+
+    async def take(self, project: str, agent: str, commit: str, branch: str) -> Taken:
+        """Take a commit from the working copy of an agent, if it may be submitted for a branch.
+
+        Args:
+            project: the project; it has a repository.
+            agent: the agent.
+            commit: 7 to 40 hexadecimal digits.
+            branch: a branch of the project, or the one that an empty project will have.
+
+        Raises:
+            NotFound, InvalidArgument, LimitExceeded, Timeout: see Quarantine.fetch.
+            Conflict, InvalidArgument, LimitExceeded: see inspection.inspect.
+        """
+        home = self._repositories.home(project)
+        tip = await self._repositories.commit(project, branch) or ""
+        found: list[Inspected] = []
+
+        async def check(where: Path, whole: str) -> None:
+            found.append(
+                await inspection.inspect(where, whole, tip, project=project, branch=branch)
+            )
+
+        source = self._copies / agent / "work" / project
+        async with self._repositories.writing(project):
+            whole = await self._quarantine.fetch(source, commit, home, check)
+        return Taken(whole, *found[-1])
+
+    async def pin(self, project: str, change: int, revision: int, commit: str) -> None:
+        """Let the reference of a revision lead to its commit, for ever.
+
+        Raises:
+            Conflict: it leads to another commit.
+        """
+        home, name = self._repositories.home(project), reference(change, revision)
+        async with self._repositories.writing(project):
+            there = await resolve(home, name)
+            if there is None:
+                await git(home, "update-ref", name, commit, _NEW)
+            elif there != commit:
+                raise Conflict(f"{name} of {project} is {there[:12]}, not {commit[:12]}.")
+
+    async def pinned(self, project: str, change: int, revision: int) -> str | None:
+        """Return the commit of the reference of a revision; None: there is no such reference."""
+        if not self._repositories.exists(project):
+            return None
+        return await resolve(self._repositories.home(project), reference(change, revision))

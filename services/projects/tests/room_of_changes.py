@@ -1,0 +1,101 @@
+"""The room with agents that hand changes back, on a real disk with the real git."""
+
+from pathlib import Path
+from typing import Any
+
+from services.deliverer import Deliverer
+from services.projects.changes import notices
+from services.projects.changes.changes import Changes
+from services.projects.changes.comparisons import Comparisons
+from services.projects.changes.members import Grant
+from services.projects.changes.model import Notice, Row
+from services.projects.changes.store import Store as ChangeStore
+from services.projects.changes.submissions import Submissions
+from services.projects.tests.conftest import Room
+from services.quarantine.tests.worktree import WorkTree
+from wire.records.changes import ChangeDiff, ChangeDiffOptions, SubmitOptions
+
+
+class FakeMembers:
+    """The projects of the agents, as a test gives them."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, dict[str, Grant]] = {}
+
+    async def grants(self, agent: str) -> dict[str, Grant]:
+        return self.known.get(agent, {})
+
+
+class FakeBroker:
+    """A broker that takes each message once."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+        self.error: Exception | None = None
+
+    async def send(self, notice: Notice) -> None:
+        if self.error is not None:
+            raise self.error
+        self.sent.append((notice.recipient, notice.body))
+
+
+class ChangesRoom(Room):
+    """The room in `root`, with the working copies of agents beside it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.members = FakeMembers()
+        self.broker = FakeBroker()
+        self.copies = root.parent / "agents"
+        self.scratch = root.parent / "scratch"
+        self.scratch.mkdir(exist_ok=True)
+        self.told: list[tuple[int, str]] = []
+
+    async def start(self) -> None:
+        await super().start()
+        self.change_store = ChangeStore(self.root / "changes.sqlite")
+        submissions = Submissions(self.repositories, self.copies, scratch=self.scratch)
+        self.rules = Changes(
+            self.change_store, self.store, self.repositories, submissions, self.members
+        )
+        self.comparisons = Comparisons(self.change_store, self.repositories, scratch=self.scratch)
+        self.deliverer: Deliverer[Notice] = notices.deliverer(self.change_store, self.broker)
+        self.rules.on_change = self._heard
+        self.projects.on_deleted = self.rules.project_removed
+        await self.rules.reconcile()
+
+    async def stop(self) -> None:
+        await self.rules.close()
+        self.change_store.close()
+        await super().stop()
+
+    def _heard(self, row: Row) -> None:
+        self.told.append((row.id, str(row.state)))
+
+    def copy(self, agent: str, project: str, **grant: Any) -> WorkTree:
+        """Give an agent a project with a working copy as the harness makes it."""
+        self.members.known.setdefault(agent, {})[project] = Grant(**grant)
+        made = WorkTree(self.copies / agent / "work" / project)
+        home = self.repositories.home(project)
+        (made.path / ".git/objects/info/alternates").write_text(f"{home}/objects\n")
+        made.git("remote", "add", "origin", str(home))
+        made.git("fetch", "-q", "origin")
+        if made.git("branch", "-r"):
+            made.git("reset", "-q", "--hard", "origin/main")
+        return made
+
+    async def submitted(
+        self, agent: str, commit: str, *, project: str = "website", **options: Any
+    ) -> int:
+        return await self.rules.submit(
+            agent, project, commit, "A better page", "It says more.", SubmitOptions(**options)
+        )
+
+    async def diffed(self, number: int, **options: Any) -> ChangeDiff:
+        row = self.change_store.get(number)
+        return await self.comparisons.diff(row, ChangeDiffOptions(**options))
+
+    async def delivered(self) -> list[tuple[str, str]]:
+        """Return the messages to agents, those that are still owed included."""
+        await self.deliverer.deliver()
+        return self.broker.sent

@@ -1,0 +1,134 @@
+"""What the operator reads of a change: its lines, files, commits, revisions, and the merge."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.projects.changes import comparisons
+from services.projects.repositories import GIT
+from services.projects.tests.room_of_changes import ChangesRoom
+from services.quarantine.tests.worktree import WorkTree
+from wire.errors import NotFound
+
+PAGE = "".join(f"line {n}\n" for n in range(40))
+PROGRAM = "def one():\n" + "    x = 1\n" * 30 + "\n\ndef two():\n" + "    y = 2\n" * 30
+
+
+@pytest.fixture
+async def room(tmp_path: Path, upstream: WorkTree) -> AsyncIterator[ChangesRoom]:
+    upstream.commit({"page": PAGE, "program.py": PROGRAM, "logo": bytes(range(256))})
+    room = ChangesRoom(tmp_path / "projects")
+    await room.start()
+    await room.added("website", str(upstream.path))
+    yield room
+    await room.stop()
+    assert not list(room.scratch.iterdir()), "the tried merges are gone"
+
+
+@pytest.fixture
+def alice(room: ChangesRoom) -> WorkTree:
+    return room.copy("alice", "website")
+
+
+async def test_a_diff_begins_with_the_merge_base(
+    room: ChangesRoom, alice: WorkTree, upstream: WorkTree
+) -> None:
+    start = alice.git("rev-parse", "HEAD")
+    number = await room.submitted("alice", alice.commit({"page": PAGE.replace("line 3\n", "3\n")}))
+    tip = upstream.commit({"README": "two\n"})
+    await room.fetched("website")
+    shown = await room.diffed(number)
+    assert (shown.base, shown.merge_base, shown.revision) == (tip, start, 1)
+    assert "-line 3\n+3\n" in shown.diff
+    assert "README" not in shown.diff
+    assert [(one.subject, one.author) for one in shown.commits] == [("a change", "agent")]
+    assert shown.conflicts == []
+    assert not shown.cut
+
+
+async def test_a_conflict_is_seen_before_anything_is_merged(
+    room: ChangesRoom, alice: WorkTree, upstream: WorkTree
+) -> None:
+    number = await room.submitted("alice", alice.commit({"README": "hers\n", "x": "y\n"}))
+    upstream.commit({"README": "ours\n"})
+    await room.fetched("website")
+    home = room.root / "website" / GIT
+    before = sorted(home.rglob("objects/*/*"))
+    assert (await room.diffed(number)).conflicts == ["README"]
+    assert sorted(home.rglob("objects/*/*")) == before, "the tried merge left objects"
+
+
+async def test_files_with_modes_renames_and_sizes(room: ChangesRoom, alice: WorkTree) -> None:
+    alice.git("mv", "page", "moved")
+    (alice.path / "program.py").chmod(0o755)
+    alice.git("add", "program.py")
+    number = await room.submitted("alice", alice.commit({"logo": bytes(range(128)) * 3}))
+    shown = {one.path: one for one in (await room.diffed(number)).files}
+    assert set(shown) == {"moved", "program.py", "logo"}
+    logo, moved, program = shown["logo"], shown["moved"], shown["program.py"]
+    assert (logo.binary, logo.old_size, logo.new_size, logo.status) == (True, 256, 384, "M")
+    assert (moved.old_path, moved.status, moved.added, moved.removed) == ("page", "R", 0, 0)
+    assert (program.old_mode, program.new_mode) == ("100644", "100755")
+
+
+async def test_no_attribute_hides_a_change(room: ChangesRoom, alice: WorkTree) -> None:
+    number = await room.submitted(
+        "alice", alice.commit({"page": "x\n", ".gitattributes": "* -diff\n"})
+    )
+    shown = await room.diffed(number)
+    assert "+x\n" in shown.diff
+    assert not any(one.binary for one in shown.files)
+
+
+async def test_line_ends_are_in_the_diff(room: ChangesRoom, alice: WorkTree) -> None:
+    number = await room.submitted("alice", alice.commit({"README": "one\r\n"}))
+    assert "-one\n+one\r\n" in (await room.diffed(number)).diff
+
+
+async def test_a_file_a_commit_and_whole_functions(room: ChangesRoom, alice: WorkTree) -> None:
+    first = alice.commit({"page": "x\n"})
+    changed = PROGRAM.replace("    x = 1\n\n", "    x = 3\n\n")
+    number = await room.submitted("alice", alice.commit({"program.py": changed}))
+    assert "program.py" not in (await room.diffed(number, path="page")).diff
+    alone = await room.diffed(number, commit=first[:12])
+    assert ("+x\n" in alone.diff, "program.py" in alone.diff) == (True, False)
+    assert (
+        "def one()"
+        not in (await room.diffed(number, path="program.py", context=0))
+        .diff.split("@@")[2]
+        .partition("\n")[2]
+    )
+    whole = (await room.diffed(number, path="program.py", functions=True)).diff
+    assert "\n def one():\n" in whole
+    with pytest.raises(NotFound, match="c1 has no commit '1234567'"):
+        await room.diffed(number, commit="1234567")
+
+
+async def test_revisions_are_compared(
+    room: ChangesRoom, alice: WorkTree, upstream: WorkTree
+) -> None:
+    number = await room.submitted("alice", alice.commit({"page": "one\n"}))
+    await room.rules.update("alice", number, alice.commit({"page": "two\n"}), "")
+    assert "-one\n+two\n" in (await room.diffed(number, since=1)).diff
+    upstream.commit({"README": "two\n"})
+    await room.fetched("website")
+    alice.git("fetch", "-q", "origin")
+    alice.git("rebase", "-q", "origin/main")
+    await room.rules.update("alice", number, alice.git("rev-parse", "HEAD"), "")
+    rebased = (await room.diffed(number, since=2)).diff
+    assert "README" not in rebased, "the commits of others are no part of it"
+    assert "1:" in rebased.splitlines()[0]
+    older = await room.diffed(number, revision=1)
+    assert (older.revision, "+one\n" in older.diff) == (1, True)
+
+
+async def test_a_long_diff_is_cut_at_a_line(
+    room: ChangesRoom, alice: WorkTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparisons, "MAX_DIFF", 300)
+    number = await room.submitted("alice", alice.commit({"page": PAGE.upper()}))
+    shown = await room.diffed(number)
+    assert shown.cut
+    assert len(shown.diff) <= 300
+    assert shown.diff.endswith("\n")

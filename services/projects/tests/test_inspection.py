@@ -1,0 +1,275 @@
+"""What is refused of a submitted commit, what is pointed out, and what runs nowhere."""
+
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.projects.changes import inspection, trees, tricks
+from services.projects.changes.members import Grant
+from services.projects.repositories import GIT
+from services.projects.tests.room_of_changes import ChangesRoom
+from services.quarantine.runner import run
+from services.quarantine.tests import objects
+from services.quarantine.tests.worktree import WorkTree
+from wire.errors import Conflict, HiveError, InvalidArgument, LimitExceeded, NotFound
+
+KEY = "-----BEGIN OPENSSH " + "PRIVATE KEY-----"
+
+
+@pytest.fixture
+async def room(tmp_path: Path, upstream: WorkTree) -> AsyncIterator[ChangesRoom]:
+    upstream.commit({"src/a.py": "a\n", "tools/run": "x\n"}, {"link": "src/a.py"})
+    room = ChangesRoom(tmp_path / "projects")
+    await room.start()
+    await room.added("website", str(upstream.path))
+    yield room
+    await room.stop()
+    assert not list(room.scratch.iterdir()), "nothing hostile is left"
+
+
+@pytest.fixture
+def alice(room: ChangesRoom) -> WorkTree:
+    return room.copy("alice", "website")
+
+
+async def findings(room: ChangesRoom, commit: str) -> list[str]:
+    number = await room.submitted("alice", commit)
+    return (await room.rules.get("alice", number)).revisions[-1].findings
+
+
+async def refusal(room: ChangesRoom, commit: str, error: type[HiveError]) -> str:
+    """Return the refusal of a commit, of which nothing stays in the repository."""
+    with pytest.raises(error) as caught:
+        await room.submitted("alice", commit)
+    ended = await run(room.root / "website" / GIT, "cat-file", "-e", commit)
+    assert ended.status, "our repository has the commit"
+    assert room.change_store.find() == []
+    return str(caught.value)
+
+
+def forged(copy: WorkTree, name: bytes, mode: str = "100644") -> str:
+    """Return a commit with a file of any name, which no git would add."""
+    dot_git = copy.path / ".git"
+    blob = objects.write_loose(dot_git, "blob", b"x\n")
+    content = f"{mode} ".encode() + name + b"\0" + bytes.fromhex(blob)
+    tree = objects.write_loose(dot_git, "tree", content)
+    return objects.write_loose(
+        dot_git, "commit", objects.commit(tree, copy.git("rev-parse", "HEAD"))
+    )
+
+
+class TestRefusals:
+    async def test_no_common_history(self, room: ChangesRoom, alice: WorkTree) -> None:
+        alice.git("checkout", "-q", "--orphan", "other")
+        said = await refusal(room, alice.commit({"x": "y"}), Conflict)
+        assert "does not descend from any commit of website" in said
+        assert "Make your change on top of `origin/main`" in said
+
+    async def test_nothing_new(self, room: ChangesRoom, alice: WorkTree) -> None:
+        with pytest.raises(Conflict, match="is part of the branch main of website already"):
+            await room.submitted("alice", alice.git("rev-parse", "HEAD"))
+
+    async def test_a_commit_that_there_is_not(self, room: ChangesRoom, alice: WorkTree) -> None:
+        with pytest.raises(NotFound, match="There is no commit 1234567 in the repository website"):
+            await room.submitted("alice", "1234567")
+        with pytest.raises(InvalidArgument, match="is not a valid commit: use 7 to 40 digits"):
+            await room.submitted("alice", "HEAD")
+        alice.remove()
+        with pytest.raises(NotFound, match="There is no git repository website"):
+            await room.submitted("alice", "1234567")
+
+    async def test_too_many_commits_or_files(
+        self, room: ChangesRoom, alice: WorkTree, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inspection, "MAX_COMMITS", 1)
+        monkeypatch.setattr(inspection, "MAX_FILES", 2)
+        alice.commit({"x": "1"})
+        said = await refusal(room, alice.commit({"x": "2"}), LimitExceeded)
+        assert "The change has 2 commits; at most 1 are reviewed" in said
+        alice.git("reset", "-q", "--hard", "origin/main")
+        said = await refusal(room, alice.commit({"x": "1", "y": "2", "z": "3"}), LimitExceeded)
+        assert "The change touches 3 files; at most 2" in said
+
+    @pytest.mark.parametrize(
+        "name",
+        [b".git", b".GIT", b".git.", b".git ", b"git~1", b".g\xe2\x80\x8cit", b".git::$INDEX"],
+    )
+    async def test_a_path_that_is_gits_own(
+        self, room: ChangesRoom, alice: WorkTree, name: bytes
+    ) -> None:
+        said = await refusal(room, forged(alice, name), InvalidArgument)
+        assert "is a directory of git's own on some computers" in said
+
+    async def test_control_characters(self, room: ChangesRoom, alice: WorkTree) -> None:
+        said = await refusal(room, forged(alice, b"a\nb"), InvalidArgument)
+        assert "The path 'a<U+000A>b' has control characters" in said
+
+    async def test_a_path_that_a_later_commit_removes(
+        self, room: ChangesRoom, alice: WorkTree
+    ) -> None:
+        bad = forged(alice, b"git~1")
+        alice.git("update-ref", "refs/heads/main", bad)
+        alice.git("rm", "-q", "--cached", "-r", ".")
+        said = await refusal(room, alice.commit({"x": "y"}), InvalidArgument)
+        assert "'git~1'" in said
+
+    @pytest.mark.parametrize("target", ["/etc/passwd", "../x", "src/../../x", "link/../../../x"])
+    async def test_a_link_that_leads_out(
+        self, room: ChangesRoom, alice: WorkTree, target: str
+    ) -> None:
+        said = await refusal(room, alice.commit({}, {"out": target}), InvalidArgument)
+        assert said.startswith(f"The symbolic link 'out' leads to '{target}', out of the reposi")
+
+    async def test_a_link_that_another_link_leads_out(
+        self, room: ChangesRoom, alice: WorkTree
+    ) -> None:
+        commit = alice.commit({"deep/er/x": "y"}, {"deep/up": "..", "out": "deep/up/../x"})
+        await refusal(room, commit, InvalidArgument)
+
+    async def test_a_link_that_stays(self, room: ChangesRoom, alice: WorkTree) -> None:
+        assert await findings(room, alice.commit({}, {"src/b.py": "../link"})) == []
+
+    @pytest.mark.parametrize(("one", "other"), [("README", "readme"), ("src/b", "SRC/c")])
+    async def test_paths_that_are_one_where_case_does_not_count(
+        self, room: ChangesRoom, alice: WorkTree, one: str, other: str
+    ) -> None:
+        said = await refusal(room, alice.commit({one: "1", other: "2"}), InvalidArgument)
+        assert "are the same file where case does not count" in said
+
+    async def test_objects_that_are_too_large(
+        self, room: ChangesRoom, alice: WorkTree, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("services.quarantine.quarantine.MAX_NEW", 1000)
+        commit = alice.commit({"big": random.Random(1).randbytes(2**21)})
+        said = await refusal(room, commit, LimitExceeded)
+        assert "The commit and its history add 2 MiB" in said
+
+
+async def test_objects_of_another_project_are_not_read(
+    room: ChangesRoom, alice: WorkTree, tmp_path: Path
+) -> None:
+    secret = WorkTree(tmp_path / "secret")
+    hidden = secret.commit({"key": "s\n"})
+    await room.added("other", str(secret.path))
+    away = f"{room.repositories.home('other')}/objects\n"
+    with (alice.path / ".git/objects/info/alternates").open("a") as file:
+        file.write(away)
+    assert alice.git("cat-file", "-t", hidden) == "commit", "the agent could guess it"
+    await refusal(room, hidden, NotFound)
+    tree = alice.git("rev-parse", f"{hidden}^{{tree}}")
+    mine = alice.git("commit-tree", "-p", "HEAD", "-m", "steal", tree)
+    said = await refusal(room, mine, InvalidArgument)
+    assert "cannot be fetched from the repository website" in said
+
+
+class TestFindings:
+    async def test_nothing_to_say(self, room: ChangesRoom, alice: WorkTree) -> None:
+        assert await findings(room, alice.commit({"src/a.py": "b\r\n", "ä": "ü\n"})) == []
+
+    async def test_submodules(self, room: ChangesRoom, alice: WorkTree) -> None:
+        sha = alice.git("rev-parse", "HEAD")
+        alice.git("update-index", "--add", "--cacheinfo", f"160000,{sha},lib")
+        text = '[submodule "lib"]\n\tpath = lib\n\turl = https://example.org/lib.git\n'
+        found = await findings(room, alice.commit({".gitmodules": text}))
+        assert found == [
+            "It sets the submodule 'lib'.",
+            "It adds submodule addresses: 'https://example.org/lib.git'.",
+        ]
+
+    async def test_an_address_of_a_submodule_that_is_an_option(
+        self, room: ChangesRoom, alice: WorkTree
+    ) -> None:
+        text = '[submodule "lib"]\n\tpath = lib\n\turl = --upload-pack=touch /tmp/x\n'
+        with pytest.raises(InvalidArgument, match="gitmodulesUrl"):
+            await room.submitted("alice", alice.commit({".gitmodules": text}))
+
+    async def test_attributes_and_lfs(self, room: ChangesRoom, alice: WorkTree) -> None:
+        found = await findings(
+            room,
+            alice.commit(
+                {
+                    "src/.gitattributes": "*.bin filter=evil -text\n*.txt text\n",
+                    ".lfsconfig": "[lfs]\n\turl = https://example.org\n",
+                }
+            ),
+        )
+        assert found == [
+            "It adds attributes that name programs or conversions: 'filter=evil'.",
+            "It changes where files of Git LFS come from: '.lfsconfig'.",
+        ]
+
+    async def test_programs(self, room: ChangesRoom, alice: WorkTree) -> None:
+        (alice.path / "tools/run").chmod(0o755)
+        alice.git("add", "tools/run")
+        found = await findings(room, alice.commit({".github/workflows/ci.yml": "on: push\n"}))
+        assert found == [
+            "It changes what the forge or a hook may run: '.github/workflows/ci.yml'.",
+            "It makes executable: 'tools/run'.",
+        ]
+
+    async def test_secrets_also_those_that_a_later_commit_removes(
+        self, room: ChangesRoom, alice: WorkTree
+    ) -> None:
+        alice.commit({"id": f"one\ntwo\n{KEY}\n"})
+        found = await findings(room, alice.commit({"id": "nothing\n"}))
+        assert found == ["It may contain secrets: a private key ('id':3)."]
+
+    async def test_many_things_are_counted(self, room: ChangesRoom, alice: WorkTree) -> None:
+        found = await findings(room, alice.commit({f"{i}/.lfsconfig": "x\n" for i in range(7)}))
+        assert found[0].endswith("'4/.lfsconfig' and 2 more.")
+
+    async def test_what_upstream_has_is_not_the_agents(
+        self, room: ChangesRoom, alice: WorkTree, upstream: WorkTree
+    ) -> None:
+        commit = alice.commit({"x": "y"})
+        upstream.commit({"id": f"{KEY}\n"}, {"out": "/etc/passwd"})
+        await room.fetched("website")
+        alice.git("fetch", "-q", "origin")
+        alice.git("merge", "-q", "-m", "merge", "origin/main")
+        assert alice.git("rev-parse", "HEAD") != commit
+        assert await findings(room, alice.git("rev-parse", "HEAD")) == []
+
+
+class TestOrdinaryOddities:
+    async def test_names_and_messages_that_are_not_utf8(
+        self, room: ChangesRoom, alice: WorkTree
+    ) -> None:
+        number = await room.submitted("alice", forged(alice, b"caf\xe9"))
+        shown = await room.diffed(number)
+        assert "caf\\xe9" in {one.path for one in shown.files}
+
+    async def test_an_empty_commit_and_a_merge(self, room: ChangesRoom, alice: WorkTree) -> None:
+        alice.git("checkout", "-q", "-b", "side")
+        alice.commit({})
+        alice.git("checkout", "-q", "--detach", "main")
+        alice.commit({"x": "y"})
+        alice.git("merge", "-q", "-m", "both", "side")
+        number = await room.submitted("alice", alice.git("rev-parse", "HEAD"))
+        shown = await room.diffed(number)
+        assert sorted(one.subject for one in shown.commits) == ["a change", "a change", "both"]
+        assert [one.path for one in shown.files] == ["x"]
+
+    async def test_a_shallow_and_a_partial_project(
+        self, room: ChangesRoom, upstream: WorkTree
+    ) -> None:
+        upstream.git("config", "uploadpack.allowFilter", "true")
+        for name, options in (("flat", {"depth": 1}), ("part", {"filter": "blob:none"})):
+            found = await room.added(name, str(upstream.path), **options)
+            assert found.message == ""
+            copy = WorkTree(room.copies / "alice" / "work" / name)
+            copy.git("fetch", "-q", str(upstream.path), "main")
+            copy.git("reset", "-q", "--hard", "FETCH_HEAD")
+            room.members.known.setdefault("alice", {})[name] = Grant()
+            number = await room.submitted("alice", copy.commit({"n": "m\n"}), project=name)
+            shown = await room.diffed(number)
+            assert [one.path for one in shown.files] == ["n"], name
+            assert shown.conflicts == []
+
+
+def test_plain_names_are_not_git() -> None:
+    for name in (b"git", b".gitignore", b"a.git", b"git~x", b"x/.github/y", b"dot.git/a"):
+        assert not tricks.is_dot_git(name)
+    assert tricks.is_dot_git(b"x/.git/config")
+    assert trees.text(b"a\xff") == "a\\xff"

@@ -1,0 +1,50 @@
+"""Changes of projects as their callers see them; docs/dbus.md describes each member."""
+
+from wire import names
+from wire.clients.client import Client, remote
+from wire.records.changes import (
+    ChangeDetails,
+    ChangeDiff,
+    ChangeDiffOptions,
+    ChangeFilter,
+    CommentOptions,
+    ProjectChange,
+    SubmitOptions,
+)
+from wire.types import Str, UInt32, UInt64
+
+
+class ChangesClient(
+    Client, interface=names.CHANGES, path=names.PROJECTS_PATH, destination=names.PROJECTS
+):
+    """org.hyperhive.Changes1."""
+
+    @remote("Submit")
+    async def submit(
+        self, project: Str, commit: Str, title: Str, description: Str, options: SubmitOptions
+    ) -> UInt64:
+        """Hand commits back for a branch of a project; return the id of the change."""
+
+    @remote("Update")
+    async def update(self, id: UInt64, commit: Str, note: Str) -> UInt32:
+        """Submit another revision of a change; return its number."""
+
+    @remote("Withdraw")
+    async def withdraw(self, id: UInt64) -> None:
+        """Take a change back."""
+
+    @remote("List")
+    async def list_changes(self, filter: ChangeFilter) -> list[ProjectChange]:
+        """Return the changes that match, oldest first."""
+
+    @remote("Get")
+    async def get_change(self, id: UInt64) -> ChangeDetails:
+        """Return a change with its revisions and comments."""
+
+    @remote("Diff")
+    async def diff(self, id: UInt64, options: ChangeDiffOptions) -> ChangeDiff:
+        """Return what a change changes, and whether it merges."""
+
+    @remote("Comment")
+    async def comment(self, id: UInt64, text: Str, options: CommentOptions) -> None:
+        """Comment on a change."""
