@@ -165,7 +165,7 @@ def _directory(source: Source) -> Access:
     ):
         serve += ["-c", option]
     variables = _environment(GIT_ALLOW_PROTOCOL="file")
-    return Access((), Conditions(LIMITS, variables), f"{shlex.join(serve)} upload-pack")
+    return Access((), Conditions(LIMITS, variables, confined=False), f"{shlex.join(serve)} upload-pack")
 
 
 def _https(source: Source, addresses: Sequence[Address], token: Path | None) -> Access:
@@ -180,7 +180,7 @@ def _https(source: Source, addresses: Sequence[Address], token: Path | None) -> 
         place = f"https://{_bracketed(source.host)}{port}"
         options += ["-c", f"credential.{place}.helper={_HELPER}"]
         variables |= {"HIVE_TOKEN": str(token), "HIVE_USER": source.user or _USER}
-    return Access(tuple(options), Conditions(LIMITS, variables))
+    return Access(tuple(options), Conditions(LIMITS, variables, confined=False))
 
 
 def _ssh(source: Source, address: Address, key: Path | None, known_hosts: Path) -> Access:
@@ -208,7 +208,7 @@ def _ssh(source: Source, address: Address, key: Path | None, known_hosts: Path) 
     variables = _environment(
         GIT_ALLOW_PROTOCOL="ssh", GIT_SSH_COMMAND=shlex.join(command), GIT_SSH_VARIANT="ssh"
     )
-    return Access((), Conditions(LIMITS, variables))
+    return Access((), Conditions(LIMITS, variables, confined=False))
 
 
 def _bracketed(host: str | Address) -> str:

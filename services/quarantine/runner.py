@@ -9,10 +9,12 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from services.quarantine.confinement import Confinement
 from wire.errors import Timeout, Unavailable
 from wire.text.escaping import prose
 
@@ -57,6 +59,8 @@ class Conditions(NamedTuple):
     limits: Limits = HOSTILE
     environment: Mapping[str, str] = {}
     """Variables that git gets in addition, or in place of ours."""
+    confined: bool = True
+    """Whether the confinement of the service holds for it; see `confine`."""
 
 
 class GitFailed(Unavailable):
@@ -74,6 +78,18 @@ class Ended(NamedTuple):
     """Whether git was ended because it printed more than the limit."""
     complaints: str = ""
     """The end of all that git printed as errors, with line breaks; untrusted text."""
+
+
+_confinement: Confinement | None = None
+
+
+def confine(confinement: Confinement | None) -> None:
+    """Confine each git that this process starts from now on, unless its conditions say otherwise.
+
+    None: none is confined, as in a service that has neither a network nor a secret.
+    """
+    global _confinement
+    _confinement = confinement
 
 
 async def git(
@@ -200,9 +216,12 @@ async def _start(
             umask=0o022,
             # A process group of its own, to end git with its children.
             start_new_session=True,
+            preexec_fn=_confinement.enter if _confinement and conditions.confined else None,
         )
     except OSError as error:
         raise GitFailed(f"git cannot be started: {error.strerror}") from error
+    except subprocess.SubprocessError as error:
+        raise GitFailed("git cannot be started: it could not be confined") from error
 
 
 async def communicate(

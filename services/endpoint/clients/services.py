@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
+from typing import Final
 
 from services.endpoint.clients.jobs import Jobs, no_agent
 from services.endpoint.clients.retry import (
@@ -15,6 +16,7 @@ from wire.bus import Bus
 from wire.caller import CALL_TIMEOUT
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
+from wire.clients.changes import ChangesClient
 from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import AgentClient, LifecycleClient
 from wire.clients.telemetry import TelemetryClient
@@ -27,6 +29,15 @@ from wire.records.broker import (
     RemindOptions,
     SendOptions,
     Thread,
+)
+from wire.records.changes import (
+    ChangeDetails,
+    ChangeDiff,
+    ChangeDiffOptions,
+    ChangeFilter,
+    CommentOptions,
+    ProjectChange,
+    SubmitOptions,
 )
 from wire.records.codec import decode
 from wire.records.ledger import Turn
@@ -42,6 +53,10 @@ from wire.records.lifecycle import (
 from wire.records.telemetry import Span
 from wire.signals import Signal
 
+CHANGE_SECONDS: Final = 150.0
+"""Seconds that a call about changes may take: projects takes one commit at a time, each within a
+minute."""
+
 
 class Services:
     """The services of the hive, called over the endpoint's bus connection."""
@@ -55,6 +70,7 @@ class Services:
         self._jobs = Jobs(bus, self._limited)
         self._lifecycle = LifecycleClient(self._limited)
         self._approvals = ApprovalsClient(self._limited)
+        self._changes = ChangesClient(self._limited, timeout=CHANGE_SECONDS)
         self._ledger = LedgerClient(self._limited)
         self._telemetry = TelemetryClient(self._limited)
 
@@ -204,6 +220,36 @@ class Services:
     async def withdraw(self, id: int) -> None:
         """Withdraw a request."""
         await self._approvals.withdraw(id)
+
+    async def submit_change(
+        self, project: str, commit: str, title: str, description: str, options: SubmitOptions
+    ) -> int:
+        """Hand commits back for a branch of a project; return the number of the change."""
+        return await self._changes.submit(project, commit, title, description, options)
+
+    async def update_change(self, id: int, commit: str, note: str) -> int:
+        """Submit another revision of a change; return its number."""
+        return await self._changes.update(id, commit, note)
+
+    async def withdraw_change(self, id: int) -> None:
+        """Take a change back."""
+        await self._changes.withdraw(id)
+
+    async def list_changes(self, wanted: ChangeFilter) -> list[ProjectChange]:
+        """Return the changes of this agent's projects that match."""
+        return await self._changes.list_changes(wanted)
+
+    async def get_change(self, id: int) -> ChangeDetails:
+        """Return a change with its revisions and comments."""
+        return await self._changes.get_change(id)
+
+    async def diff_change(self, id: int, options: ChangeDiffOptions) -> ChangeDiff:
+        """Return what a change changes."""
+        return await self._changes.diff(id, options)
+
+    async def comment_on_change(self, id: int, text: str, options: CommentOptions) -> None:
+        """Comment on a change."""
+        await self._changes.comment(id, text, options)
 
     def _agent_client(self, agent: str) -> AgentClient:
         return AgentClient(self._limited, names.agent_path(agent))

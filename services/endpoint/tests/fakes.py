@@ -12,6 +12,14 @@ from wire.errors import NotFound
 from wire.interface import Interface, method, sender, signal
 from wire.principal import EVERYBODY
 from wire.records.broker import Message, MessageState, Thread
+from wire.records.changes import (
+    ChangeDetails,
+    ChangeDiff,
+    ChangeState,
+    Comment,
+    ProjectChange,
+    Revision,
+)
 from wire.records.lifecycle import CommandArguments, JobResult
 from wire.types import (
     Bool,
@@ -292,6 +300,58 @@ class FakeApprovals(Interface, name=names.APPROVALS):
     @method(allow=EVERYBODY)
     async def Withdraw(self, id: UInt64) -> None:
         self._take("withdraw", id)
+
+
+class FakeChanges(Interface, name=names.CHANGES):
+    """Projects that take every change, as number 7."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, ...]] = []
+        self.diff = "+more\n"
+        self.change = ProjectChange(
+            *(7, "website", "alice", "main", "More", "It says more.", ChangeState.CONFLICT),
+            *("", 2, "0123abc" * 5 + "01234", 1, 2, ""),
+        )
+
+    @method(allow=EVERYBODY)
+    async def Submit(
+        self, project: Str, commit: Str, title: Str, description: Str, options: Dict
+    ) -> UInt64:
+        self.calls.append(("submit", project, commit, title, description, options))
+        return 7
+
+    @method(allow=EVERYBODY)
+    async def Update(self, id: UInt64, commit: Str, note: Str) -> UInt32:
+        self.calls.append(("update", id, commit, note))
+        return 2
+
+    @method(allow=EVERYBODY)
+    async def Withdraw(self, id: UInt64) -> None:
+        self.calls.append(("withdraw", id))
+
+    @method(allow=EVERYBODY)
+    async def List(self, filter: Dict) -> list[ProjectChange]:
+        self.calls.append(("list", filter))
+        return [self.change]
+
+    @method(allow=EVERYBODY)
+    async def Get(self, id: UInt64) -> ChangeDetails:
+        revisions = [
+            Revision(1, "a" * 40, "", 1, "", []),
+            Revision(2, self.change.commit, "", 2, "Better.", ["It makes executable: 'run'."]),
+        ]
+        return ChangeDetails(self.change, revisions, [Comment("operator", 3, 2, "run", 4, "Why?")])
+
+    @method(allow=EVERYBODY)
+    async def Diff(self, id: UInt64, options: Dict) -> ChangeDiff:
+        self.calls.append(("diff", id, options))
+        commit = self.change.commit
+        return ChangeDiff(2, commit, "", "", self.diff, False, [], [], ["run"])
+
+    @method(allow=EVERYBODY)
+    async def Comment(self, id: UInt64, text: Str, options: Dict) -> None:
+        self.calls.append(("comment", id, text, options))
 
 
 class FakeLedger(Interface, name=names.LEDGER):

@@ -13,6 +13,7 @@ from services.endpoint.tests.fakes import (
     FakeAgent,
     FakeApprovals,
     FakeBroker,
+    FakeChanges,
     FakeLedger,
     FakeLifecycle,
     FakeTelemetry,
@@ -37,6 +38,7 @@ class Hive:
     approvals: FakeApprovals
     ledger: FakeLedger
     telemetry: FakeTelemetry
+    changes: FakeChanges
     clients: list[Client] = field(default_factory=list)
 
     async def connect(self) -> Client:
@@ -59,6 +61,8 @@ async def stage(
     broker, lifecycle, agents, approvals = export_services(server)
     ledger = FakeLedger()
     server.export(names.LEDGER_PATH, ledger)
+    changes = FakeChanges()
+    server.export(names.PROJECTS_PATH, changes)
     spans = FakeTelemetry()
     server.export(names.TELEMETRY_PATH, telemetry or spans)
     for name in (
@@ -66,6 +70,7 @@ async def stage(
         names.LIFECYCLE,
         names.APPROVALS,
         names.LEDGER,
+        names.PROJECTS,
         names.TELEMETRY,
     ):
         await server.own(name)
@@ -75,7 +80,19 @@ async def stage(
     listener.listen(128)
     endpoint = EndpointServer(bus, agent)
     await endpoint.start(listener)
-    hive = Hive(server, bus, endpoint, path, broker, lifecycle, agents, approvals, ledger, spans)
+    hive = Hive(
+        server,
+        bus,
+        endpoint,
+        path,
+        broker,
+        lifecycle,
+        agents,
+        approvals,
+        ledger,
+        spans,
+        changes,
+    )
     try:
         yield hive
     finally:

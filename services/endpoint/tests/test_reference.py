@@ -61,6 +61,15 @@ TALK: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "get_open_threads": ({}, {"counts": {}, "threads": []}),
     "list_agents": ({}, {}),
     "request_egress": ({"host": "a.b", "port": 22, "reason": "x"}, {"allowed": False}),
+    "submit_change": (
+        {"project": "website", "commit": "0123abc", "title": "More", "replaces": "c3"},
+        {"change": "c7"},
+    ),
+    "update_change": ({"id": "c7", "commit": "0123abc"}, {"change": "c7", "revision": 2}),
+    "withdraw_change": ({"id": "c7"}, {"change": "c7", "state": "withdrawn"}),
+    "list_changes": ({"project": "website"}, {}),
+    "get_change": ({"id": "c7", "path": "a"}, {"id": "c7", "merges": False}),
+    "comment_on_change": ({"id": "c7", "text": "Why?", "line": 3}, {"change": "c7"}),
     "unsend": ({"id": 7}, {}),
     "recv": ({"wait_seconds": 0, "max": 32}, {"messages": []}),
 }

@@ -15,6 +15,8 @@ from services.endpoint.tools.tool import HARNESS_CLIENT, Audience
 TALK = {
     *("send", "unsend", "recv", "ask", "answer", "cancel", "remind"),
     *("get_open_threads", "list_agents", "request_egress"),
+    *("submit_change", "update_change", "withdraw_change"),
+    *("list_changes", "get_change", "comment_on_change"),
 }
 EXPECTED = {
     Audience.AGENT: TALK,

@@ -508,3 +508,61 @@ async def test_closing_the_endpoint_releases_everything(hive: Hive) -> None:
         await hive.endpoint.close()
     assert hive.broker.released == [2]
     assert await client.line() is None
+
+
+async def test_a_change_is_handed_back_with_what_the_operator_is_told(hive: Hive) -> None:
+    client = await hive.client()
+    answer = await client.call(
+        "submit_change", project="website", commit="0123ABC", title="More", into="next"
+    )
+    assert answer["structuredContent"] == {
+        "change": "c7",
+        "pointed_out": ["It makes executable: 'run'."],
+    }
+    assert hive.changes.calls == [
+        ("submit", "website", "0123abc", "More", "", {"branch": "next"}),
+    ]
+    answer = await client.call("update_change", id="c7", commit="0123abc", note="Better.")
+    assert answer["structuredContent"]["revision"] == 2
+    await client.call("comment_on_change", id="c7", text="So.", path="run", line=4)
+    assert hive.changes.calls[-2:] == [
+        ("update", 7, "0123abc", "Better."),
+        ("comment", 7, "So.", {"path": "run", "line": 4}),
+    ]
+
+
+async def test_a_change_is_read(hive: Hive) -> None:
+    client = await hive.client()
+    found = (await client.call("get_change", id="c7", since=1))["structuredContent"]
+    assert hive.changes.calls[-1] == ("diff", 7, {"since": 1})
+    assert (found["id"], found["state"], found["description"]) == (
+        "c7",
+        "conflict",
+        "It says more.",
+    )
+    assert (found["merges"], found["conflicts"], found["diff"]) == (False, ["run"], "+more\n")
+    assert found["revisions"][1]["note"] == "Better."
+    [comment] = found["comments"]
+    assert comment == {
+        "from": "operator",
+        "at": "1970-01-01T00:00:00+00:00",
+        "revision": 2,
+        "path": "run",
+        "line": 4,
+        "text": "Why?",
+    }
+    hive.changes.diff = "+" * 70_000
+    found = (await client.call("get_change", id="c7"))["structuredContent"]
+    assert len(found["diff"]) == 60_000
+    assert found["diff_is_cut"] == "Ask for one file at a time with `path`."
+    listed = (await client.call("list_changes"))["structuredContent"]["changes"]
+    assert [(one["id"], one["title"]) for one in listed] == [("c7", "More")]
+    assert "description" not in listed[0]
+
+
+@pytest.mark.parametrize("id", ["7", 7, "c0", "C7", "c7x", ""])
+async def test_an_id_of_a_change_has_its_letter(hive: Hive, id: Any) -> None:
+    answer = await (await hive.client()).call("withdraw_change", id=id)
+    assert answer["isError"] is True
+    assert "it must be the id of a change, such as c12" in text(answer)
+    assert hive.changes.calls == []

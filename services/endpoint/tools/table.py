@@ -6,6 +6,7 @@ from typing import Final
 from services.endpoint.tools import (
     agents,
     approvals,
+    changes,
     egress,
     harness,
     messages,
@@ -26,6 +27,7 @@ TOOLS: Final = (
     *agents.TOOLS,
     *egress.TOOLS,
     *approvals.TOOLS,
+    *changes.TOOLS,
     *harness.TOOLS,
     *turns.TOOLS,
     *permissions.TOOLS,
