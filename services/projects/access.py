@@ -56,6 +56,8 @@ class Access(NamedTuple):
     conditions: Conditions
     upload_pack: str = "git-upload-pack"
     """The program that sends objects on the other side."""
+    receive_pack: str = "git-receive-pack"
+    """The program that takes them there."""
 
 
 class Gate:
@@ -165,7 +167,8 @@ def _directory(source: Source) -> Access:
     ):
         serve += ["-c", option]
     variables = _environment(GIT_ALLOW_PROTOCOL="file")
-    return Access((), Conditions(LIMITS, variables, confined=False), f"{shlex.join(serve)} upload-pack")
+    programs = (f"{shlex.join(serve)} {verb}-pack" for verb in ("upload", "receive"))
+    return Access((), Conditions(LIMITS, variables, confined=False), *programs)
 
 
 def _https(source: Source, addresses: Sequence[Address], token: Path | None) -> Access:

@@ -1,5 +1,6 @@
-"""The sentences about a fetch that failed, with the remedy."""
+"""The sentences about a fetch or a push that failed, with the remedy."""
 
+import re
 from typing import Final
 
 from services.projects.sources import Kind, Source
@@ -83,13 +84,36 @@ _BY_TEXT: Final = (
 )
 
 
-def sentence(name: str, source: Source, ended: Ended) -> str:
+_REFUSED: Final = re.compile(r"^!\t[^\t]*\t\[remote rejected\] \((.*)\)$", re.MULTILINE)
+"""The line of `git push --porcelain` about a reference that upstream refuses."""
+_READ_ONLY: Final = ("Read-only file system", "insufficient permission", "unable to create temp")
+
+
+def of_push(name: str, source: Source, ended: Ended) -> str:
+    """Return why a push failed, as `sentence` does for a fetch."""
+    where = source.text if source.kind is Kind.DIRECTORY else str(source.host)
+    if refused := _REFUSED.search(ended.output.decode(errors="replace")):
+        said = prose(refused[1], one_line=True)[:_LONGEST]
+        return (
+            f"The push failed: {where} refuses it: {said}. Check the rules for the branch there, "
+            "and the rights of the credential."
+        )
+    if source.kind is Kind.DIRECTORY and any(one in ended.complaints for one in _READ_ONLY):
+        return (
+            f"The push failed: the user hive-projects may not write {where}. Give it the right, "
+            f"and the unit, too: systemctl edit hive-projects, [Service], ReadWritePaths={where}"
+        )
+    return sentence(name, source, ended, "push")
+
+
+def sentence(name: str, source: Source, ended: Ended, what: str = "fetch") -> str:
     """Return why a fetch failed, and what to do.
 
     Args:
         name: the project.
         source: its upstream.
         ended: the end of git, whose texts are untrusted.
+        what: the word for it.
     """
     words = {
         "name": name,
@@ -98,6 +122,6 @@ def sentence(name: str, source: Source, ended: Ended) -> str:
     }
     for text, reason in _BY_TEXT:
         if text in ended.complaints:
-            return f"The fetch failed: {reason.format(**words)}."
+            return f"The {what} failed: {reason.format(**words)}."
     said = prose(ended.message or f"git exited with status {ended.status}", one_line=True)
-    return f"The fetch failed: {said[:_LONGEST].rstrip('.')}."
+    return f"The {what} failed: {said[:_LONGEST].rstrip('.')}."

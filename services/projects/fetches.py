@@ -55,6 +55,8 @@ class Fetches:
 
     def __init__(self, store: Store, repositories: Repositories, way: Way) -> None:
         self.listener: Listener | None = None
+        self.on_ready: Callable[[str], None] = lambda name: None
+        """Called with the name of each project that was fetched."""
         self._store = store
         self._repositories = repositories
         self._way = way
@@ -125,7 +127,8 @@ class Fetches:
         if row is None or row.state is not ProjectState.FETCHING:
             return
         try:
-            await self._fetch(row)
+            async with self._repositories.upstream(name):
+                await self._fetch(row)
         except (HiveError, _FailedError) as error:
             log.warning("%s could not be fetched: %s", name, error)
             self._end(name, ProjectState.FAILED, str(error))
@@ -218,6 +221,8 @@ class Fetches:
         self._store.put(row)
         if self.listener:
             self.listener.changed(row.name, row.state)
+        if row.state is ProjectState.READY:
+            self.on_ready(row.name)
 
     def _tell_progress(self, name: str, step: Step) -> None:
         if self.listener:

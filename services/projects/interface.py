@@ -4,6 +4,7 @@ from services.projects import options as checked
 from services.projects.changes.changes import Changes
 from services.projects.changes.comparisons import Comparisons
 from services.projects.changes.model import Row
+from services.projects.changes.review import Review
 from services.projects.fetches import Listener
 from services.projects.hooks import Hooks
 from services.projects.progress import Step
@@ -83,9 +84,10 @@ class Projects1(Interface, name=names.PROJECTS):
 class Changes1(Interface, name=names.CHANGES):
     """The changes of projects, at the same object."""
 
-    def __init__(self, changes: Changes, comparisons: Comparisons) -> None:
+    def __init__(self, changes: Changes, comparisons: Comparisons, review: Review) -> None:
         self._changes = changes
         self._comparisons = comparisons
+        self._review = review
         changes.on_change = self._signal_change
 
     @method(allow=AGENTS)
@@ -122,6 +124,21 @@ class Changes1(Interface, name=names.CHANGES):
     async def Comment(self, id: UInt64, text: Str, options: Dict) -> None:
         chosen = checked.COMMENT.parse(options)
         await self._changes.comment(caller().voice, id, text, chosen)
+
+    @method(allow=OPERATOR)
+    async def Approve(self, id: UInt64, commit: Str, base: Str, options: Dict) -> None:
+        chosen = checked.APPROVE.parse(options)
+        await self._review.approve(caller().voice, id, commit, base, chosen)
+
+    @method(allow=OPERATOR)
+    async def RequestChanges(
+        self, id: UInt64, commit: Str, note: Str, comments: list[change_records.LineComment]
+    ) -> None:
+        self._review.request_changes(caller().voice, id, commit, note, comments)
+
+    @method(allow=OPERATOR)
+    async def Deny(self, id: UInt64, commit: Str, note: Str) -> None:
+        await self._review.deny(id, commit, note)
 
     @signal()
     def ChangeChanged(

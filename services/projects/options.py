@@ -6,6 +6,7 @@ from pydantic import Field
 
 from services.options import Options
 from wire.records.changes import (
+    ApproveChangeOptions,
     ChangeDiffOptions,
     ChangeFilter,
     CommentOptions,
@@ -58,3 +59,4 @@ CHANGE_DIFF: Final = Options(
 COMMENT: Final = Options(
     CommentOptions, "option of Comment", revision=_NUMBER, path=_PATH, line=Field(le=2**31)
 )
+APPROVE: Final = Options(ApproveChangeOptions, "option of Approve")

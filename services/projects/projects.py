@@ -291,6 +291,12 @@ class Projects:
             raise Conflict(f"{name} has no upstream: it lives in this hive alone.")
         self._want(row)
 
+    def fetch_quietly(self, name: str) -> None:
+        """Begin to fetch a project whose upstream has moved, if it is still there."""
+        row = self._store.find(name)
+        if row and row.source and row.state is not ProjectState.REMOVING:
+            self._want(row)
+
     def fetch_all(self) -> None:
         """Begin to fetch all projects that have an upstream and no fetch."""
         for row in self._store.all():

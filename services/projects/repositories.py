@@ -60,6 +60,11 @@ class Repositories:
         """Keep the repositories in `root`, a directory for each project."""
         self._root = root
         self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._upstream: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def upstream(self, name: str) -> asyncio.Lock:
+        """Return the lock to hold while git talks to the upstream of a project."""
+        return self._upstream[name]
 
     def writing(self, name: str) -> asyncio.Lock:
         """Return the lock to hold while git adds something to a repository beside a fetch.
@@ -161,7 +166,7 @@ class Repositories:
     ) -> Ended:
         """Fetch all branches and tags of `source`, and remove those that it no longer has.
 
-        No other fetch of the project may run meanwhile.
+        Hold `upstream` meanwhile.
 
         Args:
             name: the project.
@@ -209,6 +214,73 @@ class Repositories:
     async def _clear(self, name: str) -> None:
         async with self.writing(name):
             leftovers.clear(self.home(name))
+
+    async def ask(self, name: str, source: str, access: Access, branch: str) -> tuple[Ended, str]:
+        """Ask upstream for the commit of a branch.
+
+        Returns:
+            How that ended, and the commit; empty: upstream has no such branch.
+        """
+        reference = f"refs/heads/{branch}"
+        ended = await run(
+            self.home(name),
+            *access.options,
+            "ls-remote",
+            f"--upload-pack={access.upload_pack}",
+            "--",
+            source,
+            reference,
+            seconds=ASK_SECONDS,
+            conditions=access.conditions,
+        )
+        for line in ended.output.decode(errors="replace").splitlines():
+            commit, _, named = line.partition("\t")
+            if named == reference and not ended.status:
+                return ended, commit
+        return ended, ""
+
+    async def push(
+        self, name: str, source: str, access: Access, *, commit: str, branch: str
+    ) -> Ended:
+        """Push a commit to a branch of upstream, which git refuses unless that moves forward.
+
+        Hold `upstream` meanwhile.
+        """
+        return await run(
+            self.home(name),
+            *access.options,
+            "push",
+            "--porcelain",
+            "--no-verify",
+            "--no-follow-tags",
+            "--no-recurse-submodules",
+            "--no-signed",
+            f"--receive-pack={access.receive_pack}",
+            "--",
+            source,
+            f"{commit}:refs/heads/{branch}",
+            seconds=FETCH_SECONDS,
+            conditions=access.conditions,
+        )
+
+    async def contains(self, name: str, commit: str, ancestor: str) -> bool:
+        """Return whether `ancestor` is `commit` or in its history, as far as both are there."""
+        ended = await run(self.home(name), "merge-base", "--is-ancestor", ancestor, commit)
+        return ended.status == 0
+
+    async def move(self, name: str, reference: str, new: str, old: str) -> bool:
+        """Let a reference lead to `new` if it leads to `old`; return whether it does then.
+
+        Args:
+            name: the project.
+            reference: the full name of the reference.
+            new: a commit.
+            old: a commit; empty: there is no such reference yet.
+        """
+        home = self.home(name)
+        async with self.writing(name):
+            moved = await run(home, "update-ref", reference, new, old or "0" * 40)
+            return not moved.status or await resolve(home, reference) == new
 
     async def fetch_files(
         self, name: str, source: str, access: Access, *, branch: str, filter: str

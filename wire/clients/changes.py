@@ -3,11 +3,13 @@
 from wire import names
 from wire.clients.client import Client, remote
 from wire.records.changes import (
+    ApproveChangeOptions,
     ChangeDetails,
     ChangeDiff,
     ChangeDiffOptions,
     ChangeFilter,
     CommentOptions,
+    LineComment,
     ProjectChange,
     SubmitOptions,
 )
@@ -48,3 +50,19 @@ class ChangesClient(
     @remote("Comment")
     async def comment(self, id: UInt64, text: Str, options: CommentOptions) -> None:
         """Comment on a change."""
+
+    @remote("Approve")
+    async def approve(
+        self, id: UInt64, commit: Str, base: Str, options: ApproveChangeOptions
+    ) -> None:
+        """Approve a change, if it and its branch are at these commits, and begin to publish it."""
+
+    @remote("RequestChanges")
+    async def request_changes(
+        self, id: UInt64, commit: Str, note: Str, comments: list[LineComment]
+    ) -> None:
+        """Give a change back to its agent, if it is at `commit`."""
+
+    @remote("Deny")
+    async def deny(self, id: UInt64, commit: Str, note: Str) -> None:
+        """Deny a change, if it is at `commit`."""

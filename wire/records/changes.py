@@ -25,13 +25,26 @@ class ChangeState(StrEnum):
     MERGED = "merged"
     """Its branch has it."""
     PUBLISHED = "published"
-    """Upstream has it as a branch of its own."""
+    """It has a branch of its own."""
     DENIED = "denied"
     """The operator does not want it; the note may say why."""
     WITHDRAWN = "withdrawn"
     """Its agent took it back, or its project is gone."""
     SUPERSEDED = "superseded"
     """Its agent has replaced it by another change."""
+
+
+class PublishMode(StrEnum):
+    """How an approved change gets into its branch."""
+
+    MERGE = "merge"
+    """With a merge commit, and all commits of the agent below it."""
+    SQUASH = "squash"
+    """As one commit."""
+    REBASE = "rebase"
+    """As its commits, again, on top of the branch."""
+    BRANCH = "branch"
+    """As its commits in a branch of their own, such as hive/c12, for a pull request."""
 
 
 @struct
@@ -210,3 +223,22 @@ class ChangeChanged(NamedTuple):
     project: Str
     agent: Str
     state: ChangeState
+
+
+@struct
+class LineComment(NamedTuple):
+    """A comment of the operator's, sent together with others."""
+
+    path: Str
+    """Empty: the whole change."""
+    line: UInt32
+    """0: the whole file."""
+    text: Str
+
+
+@dictionary()
+class ApproveChangeOptions(NamedTuple):
+    """The options of Approve."""
+
+    how: PublishMode | None = None
+    """None: as the project says."""

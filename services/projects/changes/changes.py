@@ -99,8 +99,8 @@ class Changes:
     def _withdraw_of(self, row: Row) -> None:
         if row.state is ChangeState.APPROVED:
             self._store.move(row.id, ChangeState.CONFLICT, now(), note=REMOVED)
-        message = notices.ended(row, f"was withdrawn: {REMOVED}")
-        self._announce(
+        message = notices.withdrawn(row, REMOVED)
+        self.announce(
             self._store.move(row.id, ChangeState.WITHDRAWN, now(), note=REMOVED, message=message)
         )
 
@@ -140,7 +140,7 @@ class Changes:
         branch = options.branch or found.branch
         await members.check_branch(self._members, agent, project, branch)
         _check_title(title)
-        _check_text("description", description)
+        check_text("description", description)
         await self._check_target(found, branch)
         if options.replaces is not None:
             self._check_replaced(agent, project, options.replaces)
@@ -188,7 +188,7 @@ class Changes:
         """
         row = await self._own(agent, number)
         _check_waiting(row)
-        _check_text("note", note)
+        check_text("note", note)
         await members.check_branch(self._members, agent, row.project, row.branch)
         found = await self._project(agent, row.project)
         await self._check_target(found, row.branch)
@@ -226,8 +226,8 @@ class Changes:
             self._store.drop(unfinished)
             raise
         if superseded:
-            self._announce(superseded)
-        self._announce(self._store.get(number))
+            self.announce(superseded)
+        self.announce(self._store.get(number))
 
     async def withdraw(self, agent: str, number: int) -> None:
         """Take a change back.
@@ -239,7 +239,7 @@ class Changes:
         """
         row = await self._own(agent, number)
         _check_waiting(row)
-        self._announce(self._store.move(number, ChangeState.WITHDRAWN, now()))
+        self.announce(self._store.move(number, ChangeState.WITHDRAWN, now()))
 
     async def comment(self, who: str, number: int, text: str, options: CommentOptions) -> None:
         """Comment on a change; its agent gets a message, unless it is the author.
@@ -256,7 +256,7 @@ class Changes:
             LimitExceeded: it has MAX_COMMENTS.
         """
         row = await self.visible(who, number)
-        _check_text("comment", text, at_least=1)
+        check_text("comment", text, at_least=1)
         revision = self._store.revision(number, options.revision)
         if len(self._store.comments(number)) >= MAX_COMMENTS:
             raise LimitExceeded(
@@ -267,7 +267,7 @@ class Changes:
         )
         message = "" if who == row.agent else notices.commented(row, comment)
         self._store.comment(comment, message)
-        self._announce(row)
+        self.announce(row)
 
     # Reading
 
@@ -395,7 +395,8 @@ class Changes:
         del values["replaces"]
         return ProjectChange(**values, revision=newest.number, commit=newest.commit)
 
-    def _announce(self, row: Row) -> None:
+    def announce(self, row: Row) -> None:
+        """Tell that a change is different now."""
         log.info(
             "change %s of %s is %s",
             names.change(row.id),
@@ -426,7 +427,12 @@ def _check_title(title: str) -> None:
         )
 
 
-def _check_text(what: str, text: str, *, at_least: int = 0) -> None:
+def check_text(what: str, text: str, *, at_least: int = 0) -> None:
+    """Check the length of a text.
+
+    Raises:
+        InvalidArgument: it is longer than MAX_TEXT, or blank where `at_least` is 1.
+    """
     if not at_least <= len(text.strip()) or len(text) > MAX_TEXT:
         raise InvalidArgument(
             f"The {what} has {len(text)} characters; it must have {at_least} to {MAX_TEXT}."

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from services.projects.changes import trees
+from services.projects.changes import merges, trees
 from services.projects.changes.model import ALIVE, RevisionRow, Row
 from services.projects.changes.store import Store
 from services.projects.repositories import Repositories
@@ -20,7 +20,6 @@ MAX_DIFF: Final = 2**20
 """Bytes of a diff; a longer one is cut."""
 MAX_FILES: Final = 1000
 """Files that are listed of a change."""
-MAX_CONFLICTS: Final = 100
 
 _DIFF: Final = (
     "--no-color",
@@ -101,21 +100,12 @@ class Comparisons:
                 "GIT_OBJECT_DIRECTORY": objects,
                 "GIT_ALTERNATE_OBJECT_DIRECTORIES": f"{home}/objects",
             }
-            options = ("--write-tree", "--name-only", "--no-messages", "-z")
-            ended = await run(
-                home,
-                "merge-tree",
-                *options,
-                tip,
-                commit,
-                conditions=Conditions(environment=elsewhere),
-            )
-        if ended.status not in (0, 1):
-            raise GitFailed(ended.message or "git merge-tree failed")
-        if not ended.status:
-            return []
-        paths = dict.fromkeys(ended.output.split(b"\0")[1:-1])
-        return [trees.text(path) for path in paths if path][:MAX_CONFLICTS]
+            conditions = Conditions(environment=elsewhere)
+            try:
+                await merges.merged_tree(home, tip, commit, conditions)
+            except merges.ConflictingError as error:
+                return error.paths
+        return []
 
     @staticmethod
     async def _base(home: Path, row: Row, revision: RevisionRow, tip: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from wire.records.changes import ChangeState
+from wire.records.changes import ChangeState, PublishMode
 
 S = ChangeState
 
@@ -12,7 +12,7 @@ _OUT: Final = frozenset({S.DENIED, S.WITHDRAWN, S.SUPERSEDED})
 TRANSITIONS: Final = {
     S.OPEN: frozenset({S.APPROVED, S.CHANGES_REQUESTED, *_OUT}),
     S.CHANGES_REQUESTED: frozenset({S.OPEN, *_OUT}),
-    S.APPROVED: frozenset({S.MERGED, S.PUBLISHED, S.CONFLICT}),
+    S.APPROVED: frozenset({S.MERGED, S.PUBLISHED, S.CONFLICT, S.DENIED}),
     S.CONFLICT: frozenset({S.OPEN, *_OUT}),
     S.MERGED: _END,
     S.PUBLISHED: _END,
@@ -46,6 +46,18 @@ class Row(NamedTuple):
     published: str = ""
     replaces: int = 0
     """The change that is superseded by this one; 0: none."""
+
+
+class Approval(NamedTuple):
+    """The operator's approval of one revision on one base."""
+
+    change: int
+    revision: int
+    base: str
+    """The commit of the branch that was shown; empty: it had none."""
+    how: PublishMode
+    approver: str
+    at: int
 
 
 class RevisionRow(NamedTuple):
@@ -90,3 +102,8 @@ class Notice(NamedTuple):
 def reference(change: int, revision: int) -> str:
     """Return the reference that keeps a revision; it never moves."""
     return f"refs/changes/{change}/{revision}"
+
+
+def merged_reference(change: int, revision: int) -> str:
+    """Return the reference to the commit that is published for a revision; it never moves."""
+    return f"refs/merged/{change}/{revision}"

@@ -1,5 +1,6 @@
 """The messages to agents about their changes."""
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from services.deliverer import Deliverer
@@ -24,14 +25,42 @@ def deliverer(store: Store, broker: Broker) -> Deliverer[Notice]:
     return Deliverer(store.notices, store.delivered, broker.send, drop_unknown=True)
 
 
-def ended(row: Row, how: str) -> str:
-    """Return the message that a change has come to an end, or waits for its agent.
+def withdrawn(row: Row, why: str) -> str:
+    """Return the message that a change has ended without its agent."""
+    return f"{_subject(row)} was withdrawn: {why}"
 
-    Args:
-        row: the change.
-        how: the rest of the sentence, as in `was denied.`
-    """
-    return f"{_subject(row)} {how}"
+
+def denied(row: Row, note: str) -> str:
+    """Return the message that the operator does not want a change."""
+    return f"{_subject(row)} was denied{f': {note}' if note else '.'}"
+
+
+def published(row: Row, branch: str, commit: str) -> str:
+    """Return the message that a branch has a change."""
+    return (
+        f"{_subject(row)} was approved, and is in the branch {branch} as {commit[:12]}. "
+        "`git fetch` shows it."
+    )
+
+
+def conflicting(row: Row, why: str) -> str:
+    """Return the message that an approved change did not get into its branch."""
+    return (
+        f"{_subject(row)} was approved, but {why}. In /work/{row.project}, run `git fetch` and "
+        f"`git rebase origin/{row.branch}`, resolve the conflicts, test, and submit the result: "
+        f"`update_change` with id {names.change(row.id)}."
+    )
+
+
+def requested(row: Row, note: str, comments: Sequence[CommentRow]) -> str:
+    """Return the message about what the operator wants to be changed: all comments together."""
+    said = [f"The operator wants changes to {_named(row)}{f': {note}' if note else '.'}"]
+    said += [f"{place(comment)}:\n{comment.text}" for comment in comments]
+    said.append(
+        f"Commit what is needed, and submit it: `update_change` with id {names.change(row.id)}. "
+        "Where you disagree, say so with `comment_on_change`."
+    )
+    return "\n\n".join(said)
 
 
 def commented(row: Row, comment: CommentRow) -> str:

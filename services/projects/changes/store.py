@@ -11,6 +11,7 @@ from services import sqlite
 from services.projects.changes.model import (
     ALIVE,
     TRANSITIONS,
+    Approval,
     CommentRow,
     Notice,
     RevisionRow,
@@ -18,7 +19,7 @@ from services.projects.changes.model import (
 )
 from wire import names
 from wire.errors import Conflict, NotFound
-from wire.records.changes import ChangeState
+from wire.records.changes import ChangeState, PublishMode
 
 MIGRATIONS: Final = (
     """
@@ -51,6 +52,14 @@ CREATE TABLE revision (
     PRIMARY KEY (change, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX revision_unrecorded ON revision (change) WHERE recorded = 0;
+CREATE TABLE approval (
+    change INTEGER PRIMARY KEY REFERENCES change (id),
+    revision INTEGER NOT NULL,
+    base TEXT NOT NULL,
+    how TEXT NOT NULL,
+    approver TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
 CREATE TABLE comment (
     id INTEGER PRIMARY KEY,
     change INTEGER NOT NULL REFERENCES change (id),
@@ -72,15 +81,16 @@ CREATE TABLE notice (
 """SQL that makes each version from the one before it.
 
 `findings` is a list of texts in JSON, `recorded` whether the reference of the revision exists,
-`replaces` the number of a change, or 0, `numbered` the last number that a revision of the change
-has had: none is used twice, as its reference may exist. A row of `notice` is deleted when the
-broker has the message; its number is never used again.
+`replaces` the number of a change, or 0. `numbered` is the last number that a revision of the change
+has had: none is used twice, as its reference may exist. `approval` has the latest approval of each
+change. A row of `notice` is deleted when the broker has the message.
 """
 
 FORMAT: Final = sqlite.StoreFormat("store of changes", "hive-projects", MIGRATIONS)
 
 _LAST_ID: Final = 2**63 - 1
 _COLUMNS: Final = ", ".join(Row._fields)
+_APPROVAL: Final = ", ".join(Approval._fields)
 _RECORDED: Final = "EXISTS (SELECT 1 FROM revision WHERE revision.change = change.id AND recorded)"
 """The condition that a change is more than an unfinished submission."""
 
@@ -315,6 +325,49 @@ class Store:
             self._move(row, new, note, at)
             self._write(row, comments, message)
         return self.get(number)
+
+    def approve(self, approval: Approval) -> Row:
+        """Keep an approval; return the change, which is approved then.
+
+        Raises:
+            Conflict: it is not open.
+        """
+        row = self.get(approval.change)
+        with self._transaction():
+            self._move(row, ChangeState.APPROVED, "", approval.at)
+            self._db.execute(
+                f"REPLACE INTO approval ({_APPROVAL}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608
+                approval,
+            )
+        return self.get(row.id)
+
+    def approval(self, number: int) -> Approval:
+        """Return the latest approval of a change that has one."""
+        query = f"SELECT {_APPROVAL} FROM approval WHERE change = ?"  # noqa: S608
+        row = self._db.execute(query, (number,)).fetchone()
+        return Approval(**dict(row))._replace(how=PublishMode(row["how"]))
+
+    def publish(self, number: int, new: ChangeState, commit: str, at: int, message: str) -> Row:
+        """Keep that an approved change has reached its branch; return it.
+
+        Args:
+            number: the change.
+            new: MERGED or PUBLISHED.
+            commit: the commit that the branch has got.
+            at: the time.
+            message: the message to its agent.
+        """
+        row = self.get(number)
+        with self._transaction():
+            self._move(row, new, "", at)
+            self._db.execute("UPDATE change SET published = ? WHERE id = ?", (commit, number))
+            self._write(row, (), message)
+        return self.get(number)
+
+    def set_note(self, number: int, note: str) -> None:
+        """Keep why an approved change has not reached its branch yet."""
+        with self._transaction():
+            self._db.execute("UPDATE change SET note = ? WHERE id = ?", (note, number))
 
     def comment(self, comment: CommentRow, message: str = "") -> None:
         """Add a comment, with a message to the agent of the change; empty: none."""

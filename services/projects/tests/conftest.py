@@ -73,9 +73,11 @@ class Room:
         self.store = Store(self.root / "projects.sqlite")
         self.repositories = Repositories(self.root)
         apps = Apps(self.root.parent / "run", Rest(self.context))
-        gate = Gate(Credentials(self.secrets), self.names, apps)
-        self.fetches = Fetches(self.store, self.repositories, gate)
-        self.projects = Projects(self.store, self.repositories, gate, self.fetches, self.agents)
+        self.gate = Gate(Credentials(self.secrets), self.names, apps)
+        self.fetches = Fetches(self.store, self.repositories, self.gate)
+        self.projects = Projects(
+            self.store, self.repositories, self.gate, self.fetches, self.agents
+        )
         listener = Listener(self._change, lambda name, step: self.steps.append((name, step)))
         self.projects.listen(listener, lambda name: self._change(name, "gone"))
         await self.projects.reconcile()

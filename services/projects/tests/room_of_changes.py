@@ -1,5 +1,6 @@
 """The room with agents that hand changes back, on a real disk with the real git."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,21 @@ from services.projects.changes.changes import Changes
 from services.projects.changes.comparisons import Comparisons
 from services.projects.changes.members import Grant
 from services.projects.changes.model import Notice, Row
+from services.projects.changes.publishing import Publishing
+from services.projects.changes.review import Review
 from services.projects.changes.store import Store as ChangeStore
 from services.projects.changes.submissions import Submissions
-from services.projects.tests.conftest import Room
+from services.projects.tests.conftest import LIMIT, Room
 from services.quarantine.tests.worktree import WorkTree
-from wire.records.changes import ChangeDiff, ChangeDiffOptions, SubmitOptions
+from wire import names
+from wire.records.changes import (
+    ApproveChangeOptions,
+    ChangeDiff,
+    ChangeDiffOptions,
+    ChangeState,
+    PublishMode,
+    SubmitOptions,
+)
 
 
 class FakeMembers:
@@ -50,6 +61,7 @@ class ChangesRoom(Room):
         self.scratch = root.parent / "scratch"
         self.scratch.mkdir(exist_ok=True)
         self.told: list[tuple[int, str]] = []
+        self._changed_changes = asyncio.Event()
 
     async def start(self) -> None:
         await super().start()
@@ -59,18 +71,52 @@ class ChangesRoom(Room):
             self.change_store, self.store, self.repositories, submissions, self.members
         )
         self.comparisons = Comparisons(self.change_store, self.repositories, scratch=self.scratch)
+        self.publishing = Publishing(
+            self.change_store,
+            self.store,
+            self.repositories,
+            self.gate,
+            self.projects.fetch_quietly,
+        )
+        self.review = Review(self.change_store, self.repositories, self.publishing)
         self.deliverer: Deliverer[Notice] = notices.deliverer(self.change_store, self.broker)
         self.rules.on_change = self._heard
         self.projects.on_deleted = self.rules.project_removed
+        self.publishing.on_change = self.review.on_change = self.rules.announce
+        self.fetches.on_ready = self.publishing.project_ready
         await self.rules.reconcile()
+        self.publishing.start()
 
     async def stop(self) -> None:
+        await self.publishing.close()
         await self.rules.close()
         self.change_store.close()
         await super().stop()
 
     def _heard(self, row: Row) -> None:
         self.told.append((row.id, str(row.state)))
+        self._changed_changes.set()
+
+    async def until(self, number: int, *states: str, noted: bool = False) -> Row:
+        """Wait until a change has one of the states; return it.
+
+        With `noted`, an approved change with a note ends the wait, too.
+        """
+        async with asyncio.timeout(LIMIT):
+            while True:
+                row = self.change_store.get(number)
+                failed = noted and row.note and row.state is ChangeState.APPROVED
+                if row.state in states or failed:
+                    return row
+                self._changed_changes.clear()
+                await self._changed_changes.wait()
+
+    async def approved(self, number: int, how: PublishMode = PublishMode.MERGE) -> Row:
+        """Approve a change as it is shown now, and return it when that is carried out."""
+        shown = await self.diffed(number)
+        options = ApproveChangeOptions(how)
+        await self.review.approve(names.OPERATOR, number, shown.commit, shown.base, options)
+        return await self.until(number, "merged", "published", "conflict", noted=True)
 
     def copy(self, agent: str, project: str, **grant: Any) -> WorkTree:
         """Give an agent a project with a working copy as the harness makes it."""

@@ -21,7 +21,7 @@ from services.quarantine.tests.worktree import WorkTree
 from wire.errors import HiveError
 from wire.records.changes import ChangeState
 
-STRIDES = pytest.mark.parametrize("stride", [9, pytest.param(1, marks=pytest.mark.long)])
+STRIDES = pytest.mark.parametrize("stride", [6, pytest.param(1, marks=pytest.mark.long)])
 """Only every so many steps are tried: each run takes some tenths of a second."""
 
 Story = Callable[[], Awaitable[object]]

@@ -31,10 +31,10 @@ async def home(tmp_path: Path, confined: None) -> Path:
     return home
 
 
-async def looked(home: Path, program: str, **conditions: bool) -> int:
+async def looked(home: Path, program: str, *, confined: bool = True) -> int:
     """Run a program as a fault of git would; return its status."""
     ended = await run(
-        home, "-c", f"alias.look=!{program}", "look", conditions=Conditions(**conditions)
+        home, "-c", f"alias.look=!{program}", "look", conditions=Conditions(confined=confined)
     )
     return ended.status
 
