@@ -46,7 +46,10 @@ TOPICS: Final[dict[str, dict[str, str]]] = {
         "configurations": "cat edit",
         "egress": "egress allow-egress deny-egress",
     },
-    "Projects": {"project": "project"},
+    "Projects": {
+        "project": "project",
+        "changes": "changes review comment request-changes",
+    },
     "The hive": {
         "credentials": "credentials",
         "dashboard": "login-link sessions",

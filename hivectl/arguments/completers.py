@@ -138,6 +138,22 @@ async def _turns(hive: "Hive", name: str) -> Offered:
     return [(str(t.turn), f"{local_time(t.started)} {t.outcome}") for t in found]
 
 
+async def _changes(hive: "Hive", _name: str) -> Offered:
+    from wire import names
+    from wire.records.changes import ChangeFilter
+
+    found = await hive.changes.list_changes(ChangeFilter())
+    return [(names.change(one.id), f"{one.project}: {one.title}") for one in found]
+
+
+async def _reviewed(hive: "Hive", name: str) -> Offered:
+    return [*await _requests(hive, name), *await _changes(hive, name)]
+
+
+async def _all_reviewed(hive: "Hive", name: str) -> Offered:
+    return [*await _all_requests(hive, name), *await _changes(hive, name)]
+
+
 async def _projects(hive: "Hive", _name: str) -> Offered:
     return [(one.name, one.state) for one in await hive.projects_client.list_projects()]
 
@@ -149,6 +165,9 @@ complete_sent = _completer(_sent)
 complete_sessions = _completer(_sessions)
 complete_turns = _completer(_turns)
 complete_projects = _completer(_projects)
+complete_changes = _completer(_changes)
+complete_reviewed = _completer(_reviewed)
+complete_all_reviewed = _completer(_all_reviewed)
 complete_refused = _completer(_refused)
 complete_requests = _completer(_requests)
 complete_all_requests = _completer(_all_requests)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import datetime
+from typing import NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
@@ -126,6 +127,57 @@ def commit(typed: str) -> str:
             "as `hivectl pending` shows them."
         )
     return typed
+
+
+class Reviewed(NamedTuple):
+    """A request for approval, or a change of a project."""
+
+    number: int
+    is_change: bool
+
+
+def reviewed(typed: str) -> Reviewed:
+    """Return the request or the change that an ID names: 12 is a request, c12 a change.
+
+    Raises:
+        click.BadParameter: `typed` is neither.
+    """
+    digits = typed.removeprefix("c")
+    if not re.fullmatch(r"[1-9][0-9]{0,14}", digits, re.ASCII):
+        raise click.BadParameter(
+            f"{typed!r} is not a valid ID: give the number of a request, such as 12, or that of a "
+            "change, such as c12."
+        )
+    return Reviewed(int(digits), is_change=digits != typed)
+
+
+def change(typed: str) -> int:
+    """Return the number of a change, which is written as c12.
+
+    Raises:
+        click.BadParameter: `typed` is not the ID of a change.
+    """
+    if not typed.startswith("c"):
+        raise click.BadParameter(
+            f"{typed!r} is not the ID of a change: those are written with a c, such as c12."
+        )
+    return reviewed(typed).number
+
+
+def place(typed: str) -> tuple[str, int]:
+    """Return a file and a line, as of `src/app.py:12`; line 0: the whole file.
+
+    Raises:
+        click.BadParameter: there is no file.
+    """
+    path, colon, line = typed.rpartition(":")
+    if colon and re.fullmatch(r"[1-9][0-9]{0,8}", line, re.ASCII):
+        found = path, int(line)
+    else:
+        found = typed, 0
+    if not found[0]:
+        raise click.BadParameter(f"{typed!r} names no file: give FILE or FILE:LINE.")
+    return found
 
 
 def duration(days: int) -> Callable[[str], int]:

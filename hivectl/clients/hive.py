@@ -10,12 +10,14 @@ from hivectl.clients.budgets import Budgets
 from hivectl.clients.inbox import Inbox
 from hivectl.clients.jobs import Jobs
 from hivectl.clients.machined import Machined
+from hivectl.clients.project_changes import ProjectChanges
 from hivectl.clients.projects import Projects
 from hivectl.clients.questions import Questions
 from hivectl.clients.units import Units
 from wire.bus import Bus
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
+from wire.clients.changes import ChangesClient
 from wire.clients.dashboard import DashboardClient
 from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import LifecycleClient
@@ -40,11 +42,13 @@ class Hive:
     dashboard: DashboardClient
     ledger: LedgerClient
     projects_client: ProjectsClient
+    changes: ChangesClient
     machined: Machined
 
     agents: Agents
     budgets: Budgets
     jobs: Jobs
+    project_changes: ProjectChanges
     projects: Projects
     inbox: Inbox
     questions: Questions
@@ -58,10 +62,12 @@ class Hive:
         self.dashboard = DashboardClient(bus)
         self.ledger = LedgerClient(bus)
         self.projects_client = ProjectsClient(bus)
+        self.changes = ChangesClient(bus)
         self.machined = Machined(bus)
         self.agents = Agents(bus, self.lifecycle, self.approvals)
         self.budgets = Budgets(bus, self.ledger)
         self.jobs = Jobs(bus, self.lifecycle)
+        self.project_changes = ProjectChanges(bus, self.changes)
         self.projects = Projects(bus, self.projects_client)
         self.inbox = Inbox(bus, self.broker)
         self.questions = Questions(bus, self.broker)

@@ -1,12 +1,20 @@
-"""Commands about requests for approval: pending, approve, deny, withdraw, diff."""
+"""Commands about requests for approval: pending, approve, deny, withdraw, diff.
+
+approve, deny and diff take the ID of a change of a project, too, which has a letter: c12.
+"""
 
 import functools
 from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.arguments.completers import complete_all_requests, complete_requests
-from hivectl.arguments.types import commit, number
+from hivectl.arguments.completers import (
+    complete_all_reviewed,
+    complete_requests,
+    complete_reviewed,
+)
+from hivectl.arguments.types import Reviewed, commit, number, reviewed
+from hivectl.commands import changes
 from hivectl.commands.egress import marked_place
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.jobs import follow, job_options
@@ -34,8 +42,9 @@ MAX_REFUSED = 200
 _request = click.argument(
     "number", metavar="ID", type=number(least=1), shell_complete=complete_requests
 )
-_any_request = click.argument(
-    "number", metavar="ID", type=number(least=1), shell_complete=complete_all_requests
+_reviewed = click.argument("id", metavar="ID", type=reviewed, shell_complete=complete_reviewed)
+_any_reviewed = click.argument(
+    "id", metavar="ID", type=reviewed, shell_complete=complete_all_reviewed
 )
 
 
@@ -46,6 +55,13 @@ _commit = click.option(
     type=commit,
     help="The commit that you have read, at least 7 of its digits. Nothing is done if the request "
     "is for another commit. Required without a terminal. With --commit, no confirmation is asked.",
+)
+_base = click.option(
+    "--base",
+    metavar="COMMIT",
+    type=commit,
+    help="The base of a change that you have read. Nothing is done if its branch has moved. "
+    "Required together with --commit, unless the branch is empty.",
 )
 
 
@@ -158,8 +174,14 @@ def _lines(requests: "list[Approval]", output: Output) -> list[str]:
 
 
 @click.command()
-@_request
+@_reviewed
 @_commit
+@_base
+@click.option(
+    "--how",
+    type=click.Choice(["merge", "squash", "rebase", "branch"]),
+    help="How a change gets into its branch; `branch` makes one of its own, such as hive/c12.",
+)
 @click.option(
     "--now",
     is_flag=True,
@@ -171,29 +193,49 @@ def _lines(requests: "list[Approval]", output: Output) -> list[str]:
 async def approve(
     hive: "Hive",
     output: Output,
-    number: int,
+    id: Reviewed,
     commit: str | None,
+    base: str | None,
+    how: str | None,
     now: bool,
     no_wait: bool,
     timeout: float,
 ) -> None:
-    """Approve a request, and wait until it is carried out.
+    """Approve a request or a change, and wait until it is carried out.
 
-    Shows the request, and asks before it approves. `hivectl diff ID` shows the whole change. The
-    configuration is built, and deployed once the agent's turn has ended.
+    Shows it, and asks before it approves. `hivectl diff ID` shows all of it. ID is 12 for a request
+    (`hivectl pending`), and c12 for a change of a project (`hivectl changes`).
+
+    The configuration of a request is built, and deployed once the agent's turn has ended. A change
+    is merged into its branch, and pushed to upstream.
     """
     from wire.records.approvals import ApprovalOptions
 
-    request, base = await _read(hive, output, number, commit, "approve", now=now)
+    if id.is_change:
+        _refuse("a change", now=now)
+        await changes.approve(
+            hive, output, id.number, commit, base, how, no_wait=no_wait, timeout=timeout
+        )
+        return
+    _refuse("a request", how=how, base=base)
+    number = id.number
+    request, shown = await _read(hive, output, number, commit, "approve", now=now)
     method = hive.approvals.approve_now if now else hive.approvals.approve
     await follow(
         hive,
         output,
-        lambda: method(number, request.commit, ApprovalOptions(base=base)),
+        lambda: method(number, request.commit, ApprovalOptions(base=shown)),
         _doing(number, now=now),
         no_wait=no_wait,
         timeout=timeout,
     )
+
+
+def _refuse(what: str, **options: object) -> None:
+    """Check that no option is given that the other kind has."""
+    for name, value in options.items():
+        if value:
+            raise CommandError(Exit.USAGE, f"--{name} has no meaning for {what}.")
 
 
 def _doing(number: int, *, now: bool) -> str:
@@ -254,15 +296,20 @@ async def _read(
 
 
 @click.command()
-@_request
+@_reviewed
 @_commit
-@click.option("--note", metavar="TEXT", default="", help="The reason, for the manager.")
+@click.option("--note", metavar="TEXT", default="", help="The reason, for the manager or agent.")
 @hive_command
-async def deny(hive: "Hive", output: Output, number: int, commit: str | None, note: str) -> None:
-    """Deny a request.
+async def deny(hive: "Hive", output: Output, id: Reviewed, commit: str | None, note: str) -> None:
+    """Deny a request or a change.
 
-    Shows the request, and asks before it denies. The manager gets a message with your note.
+    Shows it, and asks before it denies. The manager, or the agent of a change (c12), gets a message
+    with your note.
     """
+    number = id.number
+    if id.is_change:
+        await changes.deny(hive, output, number, commit, note)
+        return
     request, _ = await _read(hive, output, number, commit, "deny")
     await hive.approvals.deny(number, request.commit, note)
     output.show({"id": number, "state": "denied"}, [f"request {number} denied"])
@@ -278,15 +325,23 @@ async def withdraw(hive: "Hive", output: Output, number: int) -> None:
 
 
 @click.command()
-@_any_request
+@_any_reviewed
+@changes.diff_options
 @hive_command
-async def diff(hive: "Hive", output: Output, number: int) -> None:
-    """Show what a request changes.
+async def diff(hive: "Hive", output: Output, /, id: Reviewed, **options: object) -> None:
+    """Show what a request or a change changes.
 
-    Prints a unified diff from the deployed configuration to the requested one.
+    Prints a unified diff: of a request (12) from the deployed configuration to the requested one,
+    of a change (c12) from the commit where it branches off to its newest revision. The options are
+    for changes.
     """
-    change = await hive.approvals.diff(number)
-    output.show({"id": number, **change._asdict()}, output.diff(change.diff) or ["no changes"])
+    if id.is_change:
+        await changes.diff(hive, output, id.number, **options)
+        return
+    _refuse("a request", **options)
+    change = await hive.approvals.diff(id.number)
+    shown = {"id": id.number, **change._asdict()}
+    output.show(shown, output.diff(change.diff) or ["no changes"])
 
 
 COMMANDS = [pending, approve, deny, withdraw, diff]

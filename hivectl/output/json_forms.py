@@ -11,6 +11,7 @@ from hivectl.output.formats import iso_time
 if TYPE_CHECKING:
     from wire.records.approvals import Approval, Deploy
     from wire.records.broker import Hold, Message, Question, Reminder, Thread
+    from wire.records.changes import ChangeDetails, ChangeDiff, ProjectChange
     from wire.records.dashboard import Session
     from wire.records.ledger import Budget, Cost, Egress, ProviderLimit, Request, Turn, UsageSum
     from wire.records.lifecycle import AgentProperties, Resources, Tombstone, Usage
@@ -306,4 +307,38 @@ def project_details(record: "ProjectDetails") -> dict[str, Json]:
         "branch_count": record.branch_count,
         "tag_count": record.tag_count,
         "host_keys": list(record.host_keys),
+    }
+
+
+def project_change(record: "ProjectChange") -> dict[str, Json]:
+    """Return a change of a project; its id is written as people write it."""
+    return record._asdict() | {
+        "id": f"c{record.id}",
+        "submitted": iso_time(record.submitted),
+        "changed": iso_time(record.changed),
+        "note": record.note or None,
+        "published": record.published or None,
+    }
+
+
+def change_details(record: "ChangeDetails") -> dict[str, Json]:
+    """Return a change with its revisions and comments."""
+    return project_change(record.change) | {
+        "revisions": [
+            one._asdict() | {"submitted": iso_time(one.submitted)} for one in record.revisions
+        ],
+        "comments": [
+            one._asdict() | {"at": iso_time(one.at), "path": one.path or None}
+            for one in record.comments
+        ],
+    }
+
+
+def change_diff(record: "ChangeDiff") -> dict[str, Json]:
+    """Return what a change changes; commits that there are not are null."""
+    return record._asdict() | {
+        "base": record.base or None,
+        "merge_base": record.merge_base or None,
+        "files": [one._asdict() for one in record.files],
+        "commits": [one._asdict() | {"at": iso_time(one.at)} for one in record.commits],
     }
