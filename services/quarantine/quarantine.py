@@ -144,9 +144,7 @@ class Quarantine:
                 ) from None
             return names
 
-    async def _take(
-        self, source: Path, commit: str, repository: Path, check: Check | None
-    ) -> str:
+    async def _take(self, source: Path, commit: str, repository: Path, check: Check | None) -> str:
         async with self._quarantined(source, repository) as home:
             found = await self._found(home, commit, source)
             await self._git(home, "-c", "core.fsync=none", "update-ref", _BRANCH, found)

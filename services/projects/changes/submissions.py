@@ -7,9 +7,23 @@ from services.projects.changes import inspection
 from services.projects.changes.inspection import Inspected
 from services.projects.changes.model import reference
 from services.projects.repositories import Repositories
+from services.quarantine.bounds import Bounds
 from services.quarantine.quarantine import SCRATCH, Quarantine
-from services.quarantine.runner import git, resolve
+from services.quarantine.runner import Limits, git, resolve
 from wire.errors import Conflict
+
+BOUNDS: Final = Bounds(
+    files=50_000,
+    size=256 * 2**20,
+    unpacked=2**30,
+    single=50 * 2**20,
+    new=50 * 2**20,
+    new_objects=50_000,
+    seconds=120.0,
+    step_seconds=60.0,
+    limits=Limits(memory=2**30, file=512 * 2**20, processor=60),
+)
+"""The bounds of a submission: a working copy borrows what upstream has, and has new objects alone."""
 
 _NEW: Final = "0" * 40
 
@@ -26,12 +40,17 @@ class Submissions:
     """Takes commits from the working copies of agents, which are hostile."""
 
     def __init__(
-        self, repositories: Repositories, copies: Path, *, scratch: Path = SCRATCH
+        self,
+        repositories: Repositories,
+        copies: Path,
+        *,
+        scratch: Path = SCRATCH,
+        bounds: Bounds = BOUNDS,
     ) -> None:
         """Take commits from `copies`/AGENT/work/PROJECT; the quarantines are made in `scratch`."""
         self._repositories = repositories
         self._copies = copies
-        self._quarantine = Quarantine(scratch)
+        self._quarantine = Quarantine(scratch, bounds)
 
     async def take(self, project: str, agent: str, commit: str, branch: str) -> Taken:
         """Take a commit from the working copy of an agent, if it may be submitted for a branch.

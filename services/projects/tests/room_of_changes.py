@@ -13,7 +13,7 @@ from services.projects.changes.model import Notice, Row
 from services.projects.changes.publishing import Publishing
 from services.projects.changes.review import Review
 from services.projects.changes.store import Store as ChangeStore
-from services.projects.changes.submissions import Submissions
+from services.projects.changes.submissions import BOUNDS, Submissions
 from services.projects.tests.conftest import LIMIT, Room
 from services.quarantine.tests.worktree import WorkTree
 from wire import names
@@ -60,13 +60,16 @@ class ChangesRoom(Room):
         self.copies = root.parent / "agents"
         self.scratch = root.parent / "scratch"
         self.scratch.mkdir(exist_ok=True)
+        self.bounds = BOUNDS
         self.told: list[tuple[int, str]] = []
         self._changed_changes = asyncio.Event()
 
     async def start(self) -> None:
         await super().start()
         self.change_store = ChangeStore(self.root / "changes.sqlite")
-        submissions = Submissions(self.repositories, self.copies, scratch=self.scratch)
+        submissions = Submissions(
+            self.repositories, self.copies, scratch=self.scratch, bounds=self.bounds
+        )
         self.rules = Changes(
             self.change_store, self.store, self.repositories, submissions, self.members
         )

@@ -77,7 +77,7 @@ class TestRefusals:
         with pytest.raises(InvalidArgument, match="is not a valid commit: use 7 to 40 digits"):
             await room.submitted("alice", "HEAD")
         alice.remove()
-        with pytest.raises(NotFound, match="There is no git repository website"):
+        with pytest.raises(NotFound, match="There is no repository website"):
             await room.submitted("alice", "1234567")
 
     async def test_too_many_commits_or_files(
@@ -138,10 +138,10 @@ class TestRefusals:
         said = await refusal(room, alice.commit({one: "1", other: "2"}), InvalidArgument)
         assert "are the same file where case does not count" in said
 
-    async def test_objects_that_are_too_large(
-        self, room: ChangesRoom, alice: WorkTree, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("services.quarantine.quarantine.MAX_NEW", 1000)
+    async def test_objects_that_are_too_large(self, room: ChangesRoom, alice: WorkTree) -> None:
+        await room.stop()
+        room.bounds = room.bounds._replace(new=1000)
+        await room.start()
         commit = alice.commit({"big": random.Random(1).randbytes(2**21)})
         said = await refusal(room, commit, LimitExceeded)
         assert "The commit and its history add 2 MiB" in said
