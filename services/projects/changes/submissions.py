@@ -23,7 +23,7 @@ BOUNDS: Final = Bounds(
     step_seconds=60.0,
     limits=Limits(memory=2**30, file=512 * 2**20, processor=60),
 )
-"""The bounds of a submission: a working copy borrows what upstream has, and has new objects alone."""
+"""The bounds of a submission: a working copy borrows what upstream has."""
 
 _NEW: Final = "0" * 40
 
