@@ -11,6 +11,7 @@ import pytest
 
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
+from wire.clients.changes import ChangesClient
 from wire.clients.client import Client, method_of
 from wire.clients.dashboard import DashboardClient
 from wire.clients.ledger import LedgerClient
@@ -19,7 +20,16 @@ from wire.clients.projects import ProjectsClient
 from wire.clients.telemetry import TelemetryClient
 from wire.interface import Interface
 from wire.introspection import EMITS_CHANGED, interface_element
-from wire.records import approvals, broker, dashboard, ledger, lifecycle, projects, telemetry
+from wire.records import (
+    approvals,
+    broker,
+    changes,
+    dashboard,
+    ledger,
+    lifecycle,
+    projects,
+    telemetry,
+)
 from wire.records import signature as signature_of
 from wire.records.codec import is_record, types
 
@@ -119,6 +129,7 @@ def test_all_documents_are_found() -> None:
             "Ledger",
             "Telemetry",
             "Projects",
+            "Changes",
         )
     }
 
@@ -204,6 +215,7 @@ CLIENTS: dict[str, type[Client]] = {
         AgentClient,
         ApprovalsClient,
         BrokerClient,
+        ChangesClient,
         DashboardClient,
         JobClient,
         LedgerClient,
@@ -214,7 +226,16 @@ CLIENTS: dict[str, type[Client]] = {
 }
 RECORDS = {
     name: record
-    for module in (approvals, broker, dashboard, ledger, lifecycle, projects, telemetry)
+    for module in (
+        approvals,
+        broker,
+        changes,
+        dashboard,
+        ledger,
+        lifecycle,
+        projects,
+        telemetry,
+    )
     for name, record in vars(module).items()
     if is_record(record)
 }

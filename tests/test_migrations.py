@@ -13,11 +13,13 @@ from services.broker.storage import schema
 from services.ledger.storage.database import MIGRATIONS as LEDGER_MIGRATIONS
 from services.lifecycle.store import MIGRATIONS as LIFECYCLE_MIGRATIONS
 from services.notify.store import MIGRATIONS as NOTIFY_MIGRATIONS
+from services.projects.changes.store import MIGRATIONS as CHANGES_MIGRATIONS
 from services.projects.store import MIGRATIONS as PROJECTS_MIGRATIONS
 
 STORES = {
     "approvals": store.MIGRATIONS,
     "broker": schema.FORMAT.steps,
+    "changes": CHANGES_MIGRATIONS,
     "ledger": LEDGER_MIGRATIONS,
     "lifecycle": LIFECYCLE_MIGRATIONS,
     "notify": NOTIFY_MIGRATIONS,
@@ -46,6 +48,7 @@ LANDED = {
     ],
     "notify": ["c40f83c640198d14"],
     "projects": ["c35ef47823548bbd"],
+    "changes": ["ef7191e0d29fc85b"],
 }
 
 

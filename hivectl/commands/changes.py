@@ -305,7 +305,7 @@ async def _read(
     files = _files(shown.files[:MAX_FILES], output)
     if len(shown.files) > MAX_FILES:
         files.append(f"  and {len(shown.files) - MAX_FILES} more files")
-    findings = [f"  ! {literal(one)}" for one in details.revisions[-1].findings]
+    findings = _found(details.revisions[-1].findings, output)
     lines = [*_head(details.change, shown, output), *findings, *files]
     output.explain(lines, always=commit is None)
     return details.change, shown
@@ -333,21 +333,21 @@ def _head(change: "ProjectChange", shown: "ChangeDiff", output: Output) -> list[
     from wire import names
     from wire.records.changes import ChangeState
 
-    lines = [
-        *output.heading(f"{names.change(change.id)}: {one_line(change.title)}"),
-        f"  of {change.agent}, for {literal(change.branch)} of {change.project}, {change.state}",
-        *(output.indented(change.note) if change.note else ()),
-        f"  commit  {shown.commit} (revision {shown.revision} of {change.revision})",
-        f"  base    {shown.base or '(none: the branch is empty)'}",
+    about = [
+        f"of {change.agent}, for {literal(change.branch)} of {change.project}, {change.state}",
+        *([one_line(change.note)] if change.note else ()),
+        f"commit  {shown.commit} (revision {shown.revision} of {change.revision})",
+        f"base    {shown.base or '(none: the branch is empty)'}",
     ]
     if change.state in (ChangeState.MERGED, ChangeState.PUBLISHED):
-        lines.append(f"  as      {change.published}")
+        about.append(f"as      {change.published}")
     elif shown.conflicts:
         files = ", ".join(map(literal, shown.conflicts))
-        lines.append(f"  merge   conflicts in {files}")
+        about.append(f"merge   conflicts in {files}")
     elif shown.base:
-        lines.append("  merge   clean")
-    return lines
+        about.append("merge   clean")
+    title = output.heading(f"{names.change(change.id)}: {one_line(change.title)}")
+    return [*title, *(line for one in about for line in output.indented(one))]
 
 
 def _description(details: "ChangeDetails", output: Output) -> list[str]:
@@ -358,7 +358,11 @@ def _description(details: "ChangeDetails", output: Output) -> list[str]:
             lines += ["", f"revision {revision.number}, {local_time(revision.submitted)}:"]
             lines += output.indented(revision.note)
     findings = details.revisions[-1].findings
-    return lines + (["", *(f"! {literal(one)}" for one in findings)] if findings else [])
+    return lines + (["", *_found(findings, output)] if findings else [])
+
+
+def _found(findings: Sequence[str], output: Output) -> list[str]:
+    return [line for one in findings for line in output.indented(f"! {literal(one)}")]
 
 
 def _commits(shown: "ChangeDiff", output: Output) -> list[str]:

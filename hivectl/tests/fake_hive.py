@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from hivectl.tests.fake_agent import SINCE, FakeAgent
 from hivectl.tests.fake_approvals import FakeApprovals
+from hivectl.tests.fake_changes import FakeChanges
 from hivectl.tests.fake_projects import FakeProjects
 from wire import names
 from wire.bus import Bus
@@ -503,6 +504,7 @@ class FakeHive:
         self.approvals = FakeApprovals(self.lifecycle)
         self.ledger = FakeLedger()
         self.projects = FakeProjects()
+        self.changes = FakeChanges()
         self.systemd = FakeSystemd(bus)
 
     async def up(self) -> None:
@@ -514,6 +516,7 @@ class FakeHive:
         bus.export(names.DASHBOARD_PATH, FakeDashboard())
         bus.export(names.LEDGER_PATH, self.ledger)
         bus.export(names.PROJECTS_PATH, self.projects)
+        bus.export(names.PROJECTS_PATH, self.changes)
         bus.export(systemd.SYSTEMD_PATH, self.systemd)
         for name in (*names.SERVICE_UNITS, systemd.SYSTEMD):
             await bus.own(name)

@@ -25,7 +25,7 @@ LOOKS = [
     *(["search", "words"], ["threads"], ["dead-letters"], ["questions"], ["questions", "--full"]),
     *(["pending"], ["pending", "--all", "--full"], ["diff", "7"], ["deploy-log"], ["cat", "alice"]),
     *(["egress"], ["budget"], ["usage"], ["cost"], ["turns", "alice"], ["holds"], ["sessions"]),
-    *(["remind", "--list"], ["doctor"]),
+    *(["remind", "--list"], ["doctor"], ["changes"], ["review", "c12"], ["diff", "c12"]),
 ]
 """The commands that only show something."""
 OTHERS = {
@@ -36,7 +36,7 @@ OTHERS = {
     *("cancel-question", "approve", "deny", "withdraw", "request-spawn", "apply", "revert", "edit"),
     *("allow-egress", "deny-egress", "credentials", "login-link", "assistant", "backup", "restore"),
     *("vacuum", "completion", "help", "shell", "exec", "copy-to", "copy-from"),
-    *("project", "import-nixos"),
+    *("project", "import-nixos", "comment", "request-changes"),
 }
 """The commands that do something, or that need more than the services."""
 
@@ -59,6 +59,8 @@ def fill(hive: FakeHive) -> None:
     agent.show(
         network=network, turn_state=TurnState.RATE_LIMITED, turn_reason=long, turn_since=SINCE
     )
+    hive.changes.add(12, title=long, description=long, note=long)
+    hive.changes.findings = [long]
     spent = Budget(BudgetKind.AGENT, "alice", BudgetPeriod.DAY, limit=5_000_000, spent=4_000_000)
     hive.ledger.budgets = [spent]
     host = "a-very-long-name-of-a-host." * 4 + "example.org"

@@ -41,8 +41,8 @@ async def test_a_mistyped_agent_is_named(hive: FakeHive, hivectl: Hivectl, verb:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["approve", "x"], "'x' is not a valid number."),
-        (["approve", "0"], "0 is out of range: at least 1."),
+        (["withdraw", "x"], "'x' is not a valid number."),
+        (["withdraw", "0"], "0 is out of range: at least 1."),
         (["answer", "0", "yes"], "'0' is not a valid ID: IDs are whole numbers from 1."),
         (["history", "--limit", "1001"], "1001 is out of range: at least 1 and at most 1000."),
         (["inbox", "--wait", "x"], "'x' is not a valid number."),

@@ -13,6 +13,7 @@ from wire import names
 from wire.interface import Interface, caller, method, signal
 from wire.principal import AGENTS, OPERATOR, service
 from wire.records import changes as change_records
+from wire.records import decode_all
 from wire.records import projects as records
 from wire.types import Bytes, Dict, Str, UInt32, UInt64
 
@@ -134,7 +135,8 @@ class Changes1(Interface, name=names.CHANGES):
     async def RequestChanges(
         self, id: UInt64, commit: Str, note: Str, comments: list[change_records.LineComment]
     ) -> None:
-        self._review.request_changes(caller().voice, id, commit, note, comments)
+        found = decode_all(change_records.LineComment, comments)
+        self._review.request_changes(caller().voice, id, commit, note, found)
 
     @method(allow=OPERATOR)
     async def Deny(self, id: UInt64, commit: Str, note: Str) -> None:

@@ -86,9 +86,12 @@ _confinement: Confinement | None = None
 def confine(confinement: Confinement | None) -> None:
     """Confine each git that this process starts from now on, unless its conditions say otherwise.
 
-    None: none is confined, as in a service that has neither a network nor a secret.
+    None: none is confined, as in a service that has neither a network nor a secret. The confinement
+    before is closed.
     """
     global _confinement
+    if _confinement is not None:
+        _confinement.close()
     _confinement = confinement
 
 

@@ -8,8 +8,8 @@ Both ends use the same record, and the contract test compares its signature with
 document. A record is a `NamedTuple`: it is as cheap to import and to encode as a row, and
 `wire.encoding` takes a record wherever its signature is expected. Read its fields by name only.
 
-`codec` has the rules; `broker`, `lifecycle`, `approvals`, `ledger`, `telemetry` and
-`projects` the records of each interface.
+`codec` has the rules; `broker`, `lifecycle`, `approvals`, `ledger`, `telemetry`,
+`projects` and `changes` the records of each interface.
 docs/decisions/0012-typed-records.md says why the records are named tuples.
 """
 

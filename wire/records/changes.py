@@ -60,7 +60,7 @@ class ProjectChange(NamedTuple):
     description: Str
     state: ChangeState
     note: Str
-    """What there is to know of the state, such as the operator's reason; may be empty."""
+    """A sentence about the state, such as the operator's reason; may be empty."""
     revision: UInt32
     """The number of its newest revision, from 1."""
     commit: Str
@@ -82,7 +82,7 @@ class Revision(NamedTuple):
     """The commit from which it branches off; empty: the project had none."""
     submitted: Int64
     note: Str
-    """What its agent says about it; may be empty."""
+    """A text of its agent about it; may be empty."""
     findings: StrList
     """Sentences about files that deserve a look."""
 
@@ -145,7 +145,7 @@ class ChangedFile(NamedTuple):
 
 @struct
 class ChangeDiff(NamedTuple):
-    """What the operator reviews."""
+    """The part of a change that the operator reviews."""
 
     revision: UInt32
     commit: Str

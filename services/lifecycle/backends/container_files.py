@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pwd
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,9 @@ from services.lifecycle.files.nofollow import Directory, remove_below
 from services.lifecycle.files.walk import chown_below
 from services.lifecycle.host import settings
 from wire import names
+
+PROJECTS_USER: Final = "hive-projects"
+"""The user that reads the working copies of agents with projects."""
 
 DATA_MODE: Final = 0o710
 """The mode of an agent's directory, which belongs to root and to the agent's group.
@@ -246,6 +250,9 @@ class ContainerFiles:
             agents.directory(spec.name, mode=DATA_MODE, group=base) as own,
         ):
             data.make(own, base)
+            # The service takes what the agent hands back from there, and reads nothing else.
+            reader = _uid_of(PROJECTS_USER) if self._config.projects(spec) else None
+            own.admit(reader, mode=DATA_MODE)
             with own.directory(data.ETC) as etc:
                 self._system.write_etc(etc, spec)
         # Clients on the host find the harness's socket here. tmpfiles.d says who may enter `web`.
@@ -272,3 +279,10 @@ class ContainerFiles:
         layout.settings.mkdir(mode=0o755, exist_ok=True)
         with Directory.open(layout.settings, changes=changes) as folder:
             folder.write(settings_file(spec.name), settings)
+
+
+def _uid_of(user: str) -> int | None:
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None

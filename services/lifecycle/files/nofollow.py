@@ -14,6 +14,7 @@ import errno
 import os
 import secrets
 import stat
+import struct
 from collections.abc import Coroutine, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import Final, Self
 
 SLICE: Final = 1000
 """The entries that are removed without a pause, which takes some milliseconds."""
+
+_ACCESS_LIST: Final = "system.posix_acl_access"
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -162,6 +165,26 @@ class Directory:
         if empty:
             os.rmdir(name, dir_fd=self._fd)
         return True
+
+    def admit(self, user: int | None, *, mode: int) -> None:
+        """Let one more user pass through the directory, without listing it.
+
+        Args:
+            user: the uid; None: nobody but those that `mode` admits.
+            mode: the mode of the directory.
+
+        Raises:
+            OSError: the file system has no access control lists.
+        """
+        wanted = b"" if user is None else _access_list(user, mode)
+        if _attribute(self._fd) == wanted:
+            return
+        if wanted:
+            os.setxattr(self._fd, _ACCESS_LIST, wanted)
+        else:
+            os.removexattr(self._fd, _ACCESS_LIST)
+            os.fchmod(self._fd, mode)
+        self._changes.append(f"{self._path} access corrected")
 
     def fileno(self) -> int:
         """Return the descriptor, which must not be closed by the caller."""
@@ -335,3 +358,24 @@ def _opened(folder: int, name: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _access_list(user: int, mode: int) -> bytes:
+    """Return the access control list of a mode and one more user, in the form of the kernel."""
+    nobody = 2**32 - 1
+    entries = (
+        (0x01, mode >> 6 & 7, nobody),  # the owner
+        (0x02, 1, user),
+        (0x04, mode >> 3 & 7, nobody),  # the group
+        (0x10, 1 | mode >> 3 & 7, nobody),  # the most that a user or a group has
+        (0x20, mode & 7, nobody),  # others
+    )
+    packed = b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    return struct.pack("<I", 2) + packed
+
+
+def _attribute(descriptor: int) -> bytes:
+    try:
+        return os.getxattr(descriptor, _ACCESS_LIST)
+    except OSError:
+        return b""

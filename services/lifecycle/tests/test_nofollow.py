@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -174,3 +175,34 @@ async def test_removing_much_lets_others_have_their_turn_and_can_be_cancelled(ho
     assert names_in(home / "state"), "it was not cancelled"
     assert await remove_below(home, "state")
     assert not names_in(home)
+
+
+def test_one_more_user_passes_through_and_lists_nothing(tmp_path: Path) -> None:
+    (tmp_path / "alice/work").mkdir(parents=True)
+    changes: list[str] = []
+
+    def may(user: int, call: str) -> bool:
+        program = f"import os; os.{call}"
+        command = [sys.executable, "-IBc", program]
+        return not subprocess.run(
+            command, user=user, group=user, pass_fds=[fd], capture_output=True
+        ).returncode
+
+    with Directory.open(tmp_path, changes=changes) as agents:
+        with agents.directory("alice", mode=0o710, owner=0, group=4242) as own:
+            fd = own.fileno()
+            pass_through = f"stat('work', dir_fd={fd})"
+            assert not may(4343, pass_through)
+            own.admit(4343, mode=0o710)
+            assert may(4343, pass_through)
+            assert may(4242, pass_through), "the group still may"
+            assert not may(4343, f"open('.', os.O_RDONLY, dir_fd={fd})")
+            assert not may(4344, pass_through)
+        changes.clear()
+        with agents.directory("alice", mode=0o710, owner=0, group=4242) as own:
+            own.admit(4343, mode=0o710)
+            assert changes == [], "nothing is to be corrected"
+            fd = own.fileno()
+            own.admit(None, mode=0o710)
+            assert not may(4343, pass_through)
+            assert may(4242, pass_through)

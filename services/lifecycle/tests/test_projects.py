@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from services import agentfile
+from services.lifecycle.backends import container_files
 from services.lifecycle.tests.test_nspawn import ALICE, BOTH, MANAGER, Host, host
 from wire.errors import Conflict
 
@@ -76,3 +77,23 @@ async def test_a_missing_project_keeps_a_container_from_being_made(host: Host, l
     missing = r"alice names the project web, which has no repository .*hivectl project add web"
     with pytest.raises(Conflict, match=missing):
         await host.backend.build(HERS, 1, lambda lines: None)
+
+
+@BOTH
+async def test_projects_may_pass_to_the_working_copies_of_agents_that_have_one(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(container_files, "_uid_of", lambda user: 4343)
+    add(host, "web")
+    build(host, 'projects = ["web"]')
+    own = host.layout.data / "alice"
+
+    def listed() -> bool:
+        return "system.posix_acl_access" in os.listxattr(own)
+
+    await host.backend.configure(replace(HERS, commit=""))
+    assert not listed()
+    await host.backend.configure(HERS)
+    assert listed()
+    await host.backend.configure(replace(HERS, commit=""))
+    assert not listed()

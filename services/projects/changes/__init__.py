@@ -1,1 +1,1 @@
-"""What agents hand back: changes, their review and their way into upstream."""
+"""The changes that agents hand back, their review, and their way into upstream."""

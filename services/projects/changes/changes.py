@@ -64,6 +64,8 @@ class Changes:
     ) -> None:
         self.on_change: Callable[[Row], None] = lambda row: None
         """Called after each change that is on the disk."""
+        self.on_owed: Callable[[], None] = lambda: None
+        """Called when a message to an agent may be owed."""
         self._store = store
         self._projects = projects
         self._repositories = repositories
@@ -405,6 +407,7 @@ class Changes:
             extra={"HIVE_AGENT": row.agent},
         )
         self.on_change(row)
+        self.on_owed()
 
 
 def _revision(taken: Taken, note: str) -> NewRevision:

@@ -41,7 +41,7 @@ _LISTING: Final = 2**22
 
 
 class Comparisons:
-    """What changes change. git makes the diffs in the repositories of projects, two at a time."""
+    """The differences that changes make. git computes two at a time."""
 
     def __init__(
         self, store: Store, repositories: Repositories, *, scratch: Path = SCRATCH

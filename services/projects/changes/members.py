@@ -1,32 +1,23 @@
-"""Which agents have which projects."""
+"""The projects that agents have."""
 
-from fnmatch import fnmatchcase
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from wire.errors import AccessDenied
-
-
-class Grant(NamedTuple):
-    """The rights of an agent in a project, as its deployed agent.toml gives them."""
-
-    readonly: bool = False
-    """Whether it may not submit changes."""
-    branches: tuple[str, ...] = ()
-    """Patterns of the branches for which it may submit changes; empty: all of them."""
+from wire.records.lifecycle import ProjectAccess
 
 
 class Members(Protocol):
     """The projects of the agents."""
 
-    async def grants(self, agent: str) -> dict[str, Grant]:
-        """Return the projects of an agent, with its rights in each.
+    async def grants(self, agent: str) -> dict[str, ProjectAccess]:
+        """Return the projects that the deployed agent.toml of an agent names, by their names.
 
         Raises:
-            HiveError: they cannot be found out now.
+            Unavailable: lifecycle cannot be asked.
         """
 
 
-async def check(members: Members, agent: str, project: str) -> Grant:
+async def check(members: Members, agent: str, project: str) -> ProjectAccess:
     """Return the rights of an agent in a project.
 
     Raises:
@@ -48,14 +39,6 @@ async def check_branch(members: Members, agent: str, project: str, branch: str) 
     Raises:
         AccessDenied: it may not.
     """
-    grant = await check(members, agent, project)
-    if grant.readonly:
-        raise AccessDenied(
-            f"You may read {project}, but not submit changes to it (`readonly` in agent.toml). "
-            "Describe the change to the operator instead."
-        )
-    if grant.branches and not any(fnmatchcase(branch, one) for one in grant.branches):
-        raise AccessDenied(
-            f"You may submit changes of {project} for {', '.join(grant.branches)}, but not for "
-            f"{branch[:100]!r} (`branches` in agent.toml)."
-        )
+    access = await check(members, agent, project)
+    if refusal := access.refusal(branch[:200]):
+        raise AccessDenied(refusal)

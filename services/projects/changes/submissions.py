@@ -10,7 +10,7 @@ from services.projects.repositories import Repositories
 from services.quarantine.bounds import Bounds
 from services.quarantine.quarantine import SCRATCH, Quarantine
 from services.quarantine.runner import Limits, git, resolve
-from wire.errors import Conflict
+from wire.errors import Conflict, Unavailable
 
 BOUNDS: Final = Bounds(
     files=50_000,
@@ -46,8 +46,18 @@ class Submissions:
         *,
         scratch: Path = SCRATCH,
         bounds: Bounds = BOUNDS,
+        refusal: str = "",
     ) -> None:
-        """Take commits from `copies`/AGENT/work/PROJECT; the quarantines are made in `scratch`."""
+        """Take commits from `copies`/AGENT/work/PROJECT; the quarantines are made in `scratch`.
+
+        Args:
+            repositories: our repositories.
+            copies: the directory with the data of all agents.
+            scratch: the directory of the quarantines.
+            bounds: the bounds of one submission.
+            refusal: why none is taken on this host; empty: they are.
+        """
+        self._refusal = refusal
         self._repositories = repositories
         self._copies = copies
         self._quarantine = Quarantine(scratch, bounds)
@@ -64,7 +74,10 @@ class Submissions:
         Raises:
             NotFound, InvalidArgument, LimitExceeded, Timeout: see Quarantine.fetch.
             Conflict, InvalidArgument, LimitExceeded: see inspection.inspect.
+            Unavailable: this host takes none.
         """
+        if self._refusal:
+            raise Unavailable(self._refusal)
         home = self._repositories.home(project)
         tip = await self._repositories.commit(project, branch) or ""
         found: list[Inspected] = []

@@ -8,7 +8,6 @@ from services.deliverer import Deliverer
 from services.projects.changes import notices
 from services.projects.changes.changes import Changes
 from services.projects.changes.comparisons import Comparisons
-from services.projects.changes.members import Grant
 from services.projects.changes.model import Notice, Row
 from services.projects.changes.publishing import Publishing
 from services.projects.changes.review import Review
@@ -25,15 +24,16 @@ from wire.records.changes import (
     PublishMode,
     SubmitOptions,
 )
+from wire.records.lifecycle import ProjectAccess
 
 
 class FakeMembers:
     """The projects of the agents, as a test gives them."""
 
     def __init__(self) -> None:
-        self.known: dict[str, dict[str, Grant]] = {}
+        self.known: dict[str, dict[str, ProjectAccess]] = {}
 
-    async def grants(self, agent: str) -> dict[str, Grant]:
+    async def grants(self, agent: str) -> dict[str, ProjectAccess]:
         return self.known.get(agent, {})
 
 
@@ -121,9 +121,18 @@ class ChangesRoom(Room):
         await self.review.approve(names.OPERATOR, number, shown.commit, shown.base, options)
         return await self.until(number, "merged", "published", "conflict", noted=True)
 
-    def copy(self, agent: str, project: str, **grant: Any) -> WorkTree:
+    def copy(
+        self,
+        agent: str,
+        project: str,
+        *,
+        readonly: bool = False,
+        branches: list[str] | None = None,
+    ) -> WorkTree:
         """Give an agent a project with a working copy as the harness makes it."""
-        self.members.known.setdefault(agent, {})[project] = Grant(**grant)
+        self.members.known.setdefault(agent, {})[project] = ProjectAccess(
+            project, readonly=readonly, branches=branches or []
+        )
         made = WorkTree(self.copies / agent / "work" / project)
         home = self.repositories.home(project)
         (made.path / ".git/objects/info/alternates").write_text(f"{home}/objects\n")

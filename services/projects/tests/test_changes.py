@@ -7,7 +7,6 @@ import pytest
 from git import Repo
 
 from services.projects.changes import changes as module
-from services.projects.changes.members import Grant
 from services.projects.changes.model import reference
 from services.projects.repositories import GIT
 from services.projects.tests.room_of_changes import ChangesRoom
@@ -22,6 +21,7 @@ from wire.errors import (
     Unavailable,
 )
 from wire.records.changes import ChangeFilter, ChangeState, CommentOptions, SubmitOptions
+from wire.records.lifecycle import ProjectAccess
 
 OPEN = ChangeState.OPEN
 
@@ -166,10 +166,10 @@ class TestAgents:
     async def test_rights_limit_what_is_submitted(self, room: ChangesRoom, alice: WorkTree) -> None:
         commit = alice.commit({"page.html": "one\n"})
         room.copy("bob", "website", readonly=True)
-        with pytest.raises(AccessDenied, match="You may read website, but not submit changes"):
+        with pytest.raises(AccessDenied, match="You may read the project website, and"):
             await room.submitted("bob", commit)
-        room.copy("carol", "website", branches=("hive/*",))
-        with pytest.raises(AccessDenied, match=r"of website for hive/\*, but not for 'main'"):
+        room.copy("carol", "website", branches=["hive/*"])
+        with pytest.raises(AccessDenied, match=r"may go into hive/\*, and not into main"):
             await room.submitted("carol", commit)
         await room.submitted("alice", commit)
 
@@ -204,7 +204,7 @@ class TestTargets:
     async def test_a_project_that_was_never_fetched(self, room: ChangesRoom) -> None:
         found = await room.added("far", str(room.root / "nowhere"))
         assert found.branch == ""
-        room.members.known["alice"] = {"far": Grant()}
+        room.members.known["alice"] = {"far": ProjectAccess("far", False, [])}
         with pytest.raises(Conflict, match="far has not been fetched yet"):
             await room.submitted("alice", "1234567", project="far")
 

@@ -1,4 +1,4 @@
-"""What the operator reads of a change: its lines, files, commits, revisions, and the merge."""
+"""The review of a change: its lines, files, commits, revisions, and the merge."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is refused of a submitted commit, what is pointed out, and what runs nowhere."""
+"""Refusals and findings of a submitted commit, of which nothing runs."""
 
 import random
 from collections.abc import AsyncIterator
@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from services.projects.changes import inspection, trees, tricks
-from services.projects.changes.members import Grant
 from services.projects.repositories import GIT
 from services.projects.tests.room_of_changes import ChangesRoom
 from services.quarantine.runner import run
 from services.quarantine.tests import objects
 from services.quarantine.tests.worktree import WorkTree
 from wire.errors import Conflict, HiveError, InvalidArgument, LimitExceeded, NotFound
+from wire.records.lifecycle import ProjectAccess
 
 KEY = "-----BEGIN OPENSSH " + "PRIVATE KEY-----"
 
@@ -261,7 +261,9 @@ class TestOrdinaryOddities:
             copy = WorkTree(room.copies / "alice" / "work" / name)
             copy.git("fetch", "-q", str(upstream.path), "main")
             copy.git("reset", "-q", "--hard", "FETCH_HEAD")
-            room.members.known.setdefault("alice", {})[name] = Grant()
+            room.members.known.setdefault("alice", {})[name] = ProjectAccess(
+                name, readonly=False, branches=[]
+            )
             number = await room.submitted("alice", copy.commit({"n": "m\n"}), project=name)
             shown = await room.diffed(number)
             assert [one.path for one in shown.files] == ["n"], name

@@ -10,7 +10,8 @@ import pytest
 
 from services.config import Config
 from services.projects.__main__ import build
-from services.projects.interface import Projects1
+from services.projects.changes.model import TRANSITIONS as CHANGE_TRANSITIONS
+from services.projects.interface import Changes1, Projects1
 from services.projects.model import TRANSITIONS
 from services.projects.tests.conftest import LIMIT
 from services.quarantine.tests.worktree import WorkTree
@@ -153,7 +154,7 @@ async def test_a_webhook_comes_through_the_dashboard_alone(service: Bus, connect
         await projects.receive_hook("w", HookHeaders(), b"")
 
 
-def test_the_policy_lets_two_services_call_one_method_each_and_agents_none() -> None:
+def test_the_policy_lets_two_services_call_one_method_each() -> None:
     policy = ET.parse(ROOM / "org.hyperhive.Projects1.conf").getroot()
     members = {
         p.get("user") or p.get("group"): [rule.get("send_member") for rule in p]
@@ -162,13 +163,19 @@ def test_the_policy_lets_two_services_call_one_method_each_and_agents_none() -> 
     }
     assert members["hive-fetch"] == ["FetchAll"]
     assert members["hive-dashboard"] == ["ReceiveHook"]
-    assert set(members) == {"hive-projects", "root", "hive", "hive-fetch", "hive-dashboard"}
+    decisions = {"Approve", "Deny", "RequestChanges"}
+    assert set(members["hive-agents"]) == set(Changes1.methods) - decisions
+    users = {"hive-projects", "root", "hive", "hive-agents", "hive-fetch", "hive-dashboard"}
+    assert set(members) == users
 
 
 def test_the_readme_has_each_method_and_the_table_of_states() -> None:
-    assert all(f"`{name}`" in README for name in Projects1.methods)
-    drawn = set(re.findall(r"^(\w+) -> (\w+) ", README, re.MULTILINE))
-    assert drawn == {(str(old), str(new)) for old, to in TRANSITIONS.items() for new in to}
+    assert all(f"`{name}`" in README for name in (*Projects1.methods, *Changes1.methods))
+    tables = (TRANSITIONS, CHANGE_TRANSITIONS)
+    drawn = re.findall(r"^([\w-]+) -> ([\w-]+) ", README, re.MULTILINE)
+    assert sorted(drawn) == sorted(
+        (str(old), str(new)) for table in tables for old, to in table.items() for new in to
+    )
 
 
 def test_a_state_that_may_not_follow_is_a_fault_of_ours(tmp_path: Path) -> None:

@@ -16,11 +16,9 @@ from services.quarantine.tests.worktree import WorkTree
 def confined(tmp_path: Path) -> Iterator[None]:
     inside = tmp_path / "inside"
     inside.mkdir()
-    confinement = Confinement([inside])
-    runner.confine(confinement)
+    runner.confine(Confinement([inside]))
     yield
     runner.confine(None)
-    confinement.close()
 
 
 @pytest.fixture

@@ -1,0 +1,183 @@
+"""Changes of projects: listed, read, commented on, approved, given back and denied."""
+
+import json
+from typing import Any
+
+import pytest
+
+from hivectl.exit_codes import Exit
+from hivectl.tests.conftest import Hivectl
+from hivectl.tests.fake_agent import COMMIT, SINCE
+from hivectl.tests.fake_changes import BASE, MADE
+from hivectl.tests.fake_hive import FakeHive
+from hivectl.tests.hostile import HOSTILE, assert_harmless
+from wire.records.changes import (
+    ApproveChangeOptions,
+    ChangeDiffOptions,
+    ChangeFilter,
+    ChangeState,
+    Comment,
+    CommentOptions,
+    LineComment,
+    PublishMode,
+)
+
+READ = ("--commit", COMMIT[:8], "--base", BASE[:8])
+
+
+def calls(hive: FakeHive, kind: str) -> list[tuple[Any, ...]]:
+    return [call[1:] for call in hive.changes.calls if call[0] == kind]
+
+
+async def test_changes_are_listed(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("changes")).out == "no changes wait for anybody\n"
+    hive.changes.add(12, state=ChangeState.CONFLICT, note="It does not merge.")
+    ran = await hivectl("changes", "--project", "website", "--agent", "alice", "--all")
+    head, row = ran.out.splitlines()
+    assert head.split() == ["ID", "PROJECT", "AGENT", "BRANCH", "REV", "CHANGED", "STATE", "TITLE"]
+    assert row.startswith("c12  website")
+    assert row.endswith("conflict  A better page (It does not merge.)")
+    assert calls(hive, "list")[-1] == (ChangeFilter("website", "alice", None, True),)
+    shown = json.loads((await hivectl("changes", "--json")).out)
+    assert (shown[0]["id"], shown[0]["published"]) == ("c12", None)
+
+
+async def test_a_review_shows_all_of_a_change(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.changes.add(12)
+    hive.changes.findings = ["It makes executable: 'page'."]
+    hive.changes.comments = [Comment("operator", SINCE, 1, "page", 4, "Why?")]
+    out = (await hivectl("review", "c12")).out
+    assert out.startswith("c12: A better page\n  of alice, for main of website, open\n")
+    for part in (
+        f"  commit  {COMMIT} (revision 2 of 2)\n",
+        f"  base    {BASE}\n  merge   clean\n",
+        "\n  It says more.\n",
+        "\n  Shorter.\n",
+        "\n  ! It makes executable: 'page'.\n",
+        ", revision 1, page:4:\n  Why?\n",
+        "M  +1 -1  page (mode 100644 -> 100755)\n",
+        "\n-old\n+new\n",
+    ):
+        assert part in out
+
+
+async def test_a_diff_has_its_options_and_the_commits_of_an_approval(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    hive.changes.add(12)
+    hive.changes.diff = hive.changes.diff._replace(conflicts=["page", "b"], cut=True)
+    chosen = ("--since", "1", "--path", "page", "--functions", "--context", "0", "--only", COMMIT)
+    out = (await hivectl("diff", "c12", *chosen)).out
+    assert f"  base    {BASE}\n  merge   conflicts in page, b\n" in out
+    assert out.endswith("hivectl diff c12 --path FILE]\n")
+    options = ChangeDiffOptions(None, 1, COMMIT, "page", 0, True)
+    assert calls(hive, "diff") == [(12, options)]
+    shown = json.loads((await hivectl("diff", "c12", "--json")).out)
+    assert (shown["commit"], shown["base"], shown["files"][0]["path"]) == (COMMIT, BASE, "page")
+
+
+async def test_nothing_of_an_agent_reaches_the_terminal(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.changes.add(12, title=HOSTILE, description=HOSTILE, note=HOSTILE)
+    hive.changes.findings = [HOSTILE]
+    hive.changes.comments = [Comment("bob", SINCE, 1, HOSTILE, 4, HOSTILE)]
+    file = hive.changes.diff.files[0]._replace(path=HOSTILE, old_path=HOSTILE)
+    commit = hive.changes.diff.commits[0]._replace(author=HOSTILE, subject=HOSTILE)
+    hive.changes.diff = hive.changes.diff._replace(
+        diff=f"+{HOSTILE}", files=[file], commits=[commit], conflicts=[HOSTILE]
+    )
+    for command in (["changes"], ["review", "c12"], ["diff", "c12"]):
+        assert_harmless((await hivectl(*command)).out)
+    ran = await hivectl("approve", "c12", *READ)
+    assert_harmless(ran.err)
+
+
+class TestApproving:
+    async def test_what_was_read_is_approved(self, hive: FakeHive, hivectl: Hivectl) -> None:
+        hive.changes.add(12)
+        ran = await hivectl("approve", "c12", *READ, "--how", "squash")
+        assert ran.out == f"c12 is merged: main of website has {MADE[:12]}\n"
+        options = ApproveChangeOptions(PublishMode.SQUASH)
+        assert calls(hive, "approve") == [(12, COMMIT, BASE, options)]
+        assert f"  commit  {COMMIT}" in ran.err
+
+    @pytest.mark.parametrize(
+        ("read", "code", "words"),
+        [
+            ((), Exit.USAGE, "hivectl approve c12 --commit COMMIT"),
+            (("--commit", COMMIT), Exit.USAGE, "Name the base that you have read, too"),
+            (("--commit", "1234567", "--base", BASE), Exit.CONFLICT, "c12 is at commit"),
+            (("--commit", COMMIT, "--base", "1234567"), Exit.CONFLICT, f"main is at {BASE}, not"),
+        ],
+    )
+    async def test_nothing_else_is(
+        self, hive: FakeHive, hivectl: Hivectl, read: tuple[str, ...], code: Exit, words: str
+    ) -> None:
+        hive.changes.add(12)
+        ran = await hivectl("approve", "c12", *read)
+        assert (ran.code, calls(hive, "approve")) == (code, [])
+        assert words in ran.err
+
+    async def test_a_first_commit_has_no_base(self, hive: FakeHive, hivectl: Hivectl) -> None:
+        hive.changes.add(12)
+        hive.changes.diff = hive.changes.diff._replace(base="")
+        assert (await hivectl("approve", "c12", "--commit", COMMIT)).code == Exit.OK
+
+    @pytest.mark.parametrize(
+        ("state", "code"), [(ChangeState.CONFLICT, Exit.CONFLICT), (ChangeState.APPROVED, 1)]
+    )
+    async def test_what_does_not_get_there_says_why(
+        self, hive: FakeHive, hivectl: Hivectl, state: ChangeState, code: int
+    ) -> None:
+        hive.changes.add(12)
+        hive.changes.outcome = {"state": state, "note": "The push failed: no."}
+        ran = await hivectl("approve", "c12", *READ)
+        assert (ran.code, ran.out) == (code, "")
+        assert ran.err.endswith(f"c12 is {state}: The push failed: no.\n")
+
+    async def test_the_options_of_requests_are_for_requests(
+        self, hive: FakeHive, hivectl: Hivectl
+    ) -> None:
+        hive.changes.add(12)
+        ran = await hivectl("approve", "c12", *READ, "--now")
+        assert (ran.code, "--now has no meaning for a change" in ran.err) == (Exit.USAGE, True)
+        ran = await hivectl("approve", "12", "--how", "merge")
+        assert (ran.code, "--how has no meaning for a request" in ran.err) == (Exit.USAGE, True)
+        ran = await hivectl("diff", "12", "--functions")
+        assert (ran.code, "--functions has no meaning for a r" in ran.err) == (Exit.USAGE, True)
+
+
+class TestOtherDecisions:
+    async def test_comments_are_sent_together(self, hive: FakeHive, hivectl: Hivectl) -> None:
+        hive.changes.add(12)
+        comments = ("--comment", "src/a.py:12", "Why?", "--comment", "a:b", "No.")
+        ran = await hivectl("request-changes", "c12", "--note", "Nearly.", *comments)
+        assert ran.out == "c12 is given back to alice\n"
+        found = [LineComment("src/a.py", 12, "Why?"), LineComment("a:b", 0, "No.")]
+        assert calls(hive, "request") == [(12, COMMIT, "Nearly.", found)]
+        ran = await hivectl("request-changes", "c12", "--note", "x", "--commit", "1234567")
+        assert (ran.code, len(calls(hive, "request"))) == (Exit.CONFLICT, 1)
+        ran = await hivectl("request-changes", "c12")
+        assert (ran.code, "give --note or --comment" in ran.err) == (Exit.USAGE, True)
+
+    async def test_one_comment(self, hive: FakeHive, hivectl: Hivectl) -> None:
+        hive.changes.add(12)
+        await hivectl("comment", "c12", "Why?", "--at", "page:3")
+        assert calls(hive, "comment") == [(12, "Why?", CommentOptions(None, "page", 3))]
+
+    async def test_a_denial(self, hive: FakeHive, hivectl: Hivectl) -> None:
+        hive.changes.add(12)
+        ran = await hivectl("deny", "c12", "--commit", COMMIT, "--note", "No.")
+        assert ran.out == "c12 is denied\n"
+        assert calls(hive, "deny") == [(12, COMMIT, "No.")]
+        assert (await hivectl("deny", "c12")).code == Exit.USAGE
+
+
+@pytest.mark.parametrize("id", ["c", "c0", "C12", "12x", "cc1", "-1", "1" * 20])
+async def test_an_id_is_a_number_or_one_with_a_c(hive: FakeHive, hivectl: Hivectl, id: str) -> None:
+    ran = await hivectl("diff", "--", id)
+    assert (ran.code, "is not a valid ID" in ran.err) == (Exit.USAGE, True)
+
+
+async def test_a_request_is_no_change(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("review", "12")
+    assert (ran.code, "is not the ID of a change" in ran.err) == (Exit.USAGE, True)
