@@ -30,7 +30,9 @@ def command(instance: Instance, directory: Path, bare: bool) -> list[str]:
         "--notify-ready=yes",
         # Both are needed for BPF (IPAddressDeny=) and for nested containers; ptrace for strace.
         "--capability=all",
-        "--system-call-filter=@system-service bpf ptrace process_vm_readv",
+        # systemd 252 counts Landlock among no group.
+        "--system-call-filter=@system-service bpf ptrace process_vm_readv"
+        " landlock_create_ruleset landlock_add_rule landlock_restrict_self",
         "--link-journal=no",
         "--resolv-conf=off",
         "--timezone=off",
