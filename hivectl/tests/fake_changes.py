@@ -33,9 +33,21 @@ DIFF = "diff --git a/page b/page\n--- a/page\n+++ b/page\n@@ -1 +1 @@\n-old\n+ne
 
 def change(number: int, **values: Any) -> ProjectChange:
     """Return an open change of alice."""
-    head = (number, "website", "alice", "main", "A better page", "It says more.")
-    tail = (ChangeState.OPEN, "", 2, COMMIT, SINCE, SINCE, "")
-    return ProjectChange(*head, *tail)._replace(**values)
+    return ProjectChange(
+        id=number,
+        project="website",
+        agent="alice",
+        branch="main",
+        title="A better page",
+        description="It says more.",
+        state=ChangeState.OPEN,
+        note="",
+        revision=2,
+        commit=COMMIT,
+        submitted=SINCE,
+        changed=SINCE,
+        published="",
+    )._replace(**values)
 
 
 class FakeChanges(Interface, name=names.CHANGES):
