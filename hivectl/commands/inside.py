@@ -3,11 +3,9 @@
 import codecs
 import io
 import os
-import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
 
@@ -53,7 +51,8 @@ set -eu
 [ -e "$1" ] || { echo "$1 does not exist" >&2; exit 3; }
 from=$(realpath -- "$1")
 [ "$from" != / ] || { echo "/ cannot be copied; name a directory below it" >&2; exit 2; }
-exec tar --hard-dereference -C "$(dirname -- "$from")" -cf - -- "$(basename -- "$from")"
+cd -- "$(dirname -- "$from")"
+exec tar --format=gnu --hard-dereference -cf - -- "$(basename -- "$from")"
 """
 """Writes the archive of $1 to standard output."""
 
@@ -187,7 +186,13 @@ def copy_from(name: str, source: str, target: Path, force: bool) -> None:
 
     output = Output()
     base = PurePosixPath(source).name
-    place = target / base if target.is_dir() and base not in ("", "..") else target
+    if target.is_dir() and base in ("", ".."):
+        raise CommandError(
+            Exit.USAGE,
+            f"{source} does not name the copy, and {target} is there: give the name of the copy as "
+            "TARGET.",
+        )
+    place = target / base if target.is_dir() else target
     if os.path.lexists(place) and not force:
         raise CommandError(Exit.CONFLICT, f"{place} exists already; {FORCE} replaces it.")
     said = _Said(name)
@@ -203,8 +208,10 @@ def copy_from(name: str, source: str, target: Path, force: bool) -> None:
             stream.read(MAX_REST)
             said.check(output_file.code)
 
-        with _fresh(place, force=force) as made:
-            count = archives.unpack(stream, made, lambda what: _left_out(output, what), check)
+        def skipped(what: str) -> None:
+            _left_out(output, what)
+
+        count = archives.unpack(stream, place, skipped, check, replace=force)
     finally:
         command.close()
     what = "1 file" if count == 1 else f"{count} files"
@@ -302,17 +309,6 @@ class _Ending:
         if self._error:
             raise self._error
         return self._code
-
-
-@contextmanager
-def _fresh(place: Path, *, force: bool) -> Iterator[Path]:
-    """Provide a path for the copy, which replaces `place` if the block succeeds."""
-    made = place.with_name(f".{place.name}.new-{os.getpid()}") if force else place
-    yield made
-    if made != place:
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
-        made.replace(place)
 
 
 def _left_out(output: Output, what: str) -> None:

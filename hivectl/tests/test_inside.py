@@ -1,13 +1,11 @@
 """shell, exec, copy-to and copy-from: the real program of the container, and a hostile one."""
 
 import asyncio
-import io
 import os
 import socket
 import struct
 import subprocess
 import sys
-import tarfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from hivectl.exit_codes import CommandError, Exit
-from hivectl.host import archives
+from hivectl.exit_codes import Exit
 from hivectl.host import execute as container
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
@@ -159,49 +156,3 @@ async def test_a_hostile_container_leaves_nothing(
     assert_harmless(ran.err)
     assert ran.err.count("\n") == 1
     assert [name for name in os.listdir(folder) if "got" in name] == []  # noqa: PTH208
-
-
-def entry(name: str, kind: bytes = tarfile.REGTYPE, **more: Any) -> tarfile.TarInfo:
-    made = tarfile.TarInfo(name)
-    made.type = kind
-    for key, value in more.items():
-        setattr(made, key, value)
-    return made
-
-
-def test_an_archive_reaches_only_its_own_directory(tmp_path: Path) -> None:
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as archive:
-        for bad in (
-            entry("x", tarfile.DIRTYPE),
-            entry("/etc/evil"),
-            entry("x/../../evil"),
-            entry("../evil"),
-            entry("x/link", tarfile.SYMTYPE, linkname=str(tmp_path)),
-            entry("x/hard", tarfile.LNKTYPE, linkname="x/link"),
-            entry("x/device", tarfile.CHRTYPE, devmajor=1, devminor=3),
-            entry("x/set", mode=0o6755),
-            entry("x/link/through"),
-        ):
-            archive.addfile(bad, io.BytesIO())
-    data.seek(0)
-    left_out: list[str] = []
-    target = tmp_path / "deep/target"
-    target.parent.mkdir()
-    assert archives.unpack(data, target, left_out.append, bool) == 2
-    assert len(left_out) == 6
-    assert (target / "set").stat().st_mode & 0o7000 == 0
-    # The file that would have gone through the link lies in a directory of that name.
-    assert (target / "link/through").is_file()
-    assert sorted(one.name for one in tmp_path.rglob("*")) == [
-        *("deep", "link", "set", "target", "through"),
-    ]
-
-
-def test_a_damaged_archive_leaves_nothing(tmp_path: Path) -> None:
-    whole = io.BytesIO()
-    archives.pack(Path(__file__), whole, print)
-    cut = io.BytesIO(whole.getvalue()[:2000])
-    with pytest.raises(CommandError):
-        archives.unpack(cut, tmp_path / "target", print, bool)
-    assert list(tmp_path.iterdir()) == []
