@@ -81,7 +81,8 @@ def execute(name: str, command: Sequence[str]) -> int:
 
     The command begins in /state, and ends with the connection. The exit code is that of the
     command: 127 if there is no such command. If standard input and standard output are a terminal,
-    the command gets one, too; otherwise it gets pipes.
+    the command gets one, too; otherwise it gets pipes. Without a terminal of its own, the command
+    gets Ctrl-C and the signal to end; a second Ctrl-C, or 10 s after the signal, ends it.
     """
     return _run(name, command)
 
@@ -180,7 +181,8 @@ def copy_from(name: str, source: str, target: Path, force: bool) -> None:
 
     PATH is relative to /state. TARGET is the new file or directory, or a directory in which it gets
     the name that it has. Links and special files are left out, and no file gets special
-    permissions. A failure leaves nothing.
+    permissions. A failure leaves nothing. The copy ends when the disk of TARGET is nearly full:
+    when less than 5 % is free, and less than 1 GiB.
     """
     from hivectl.host import archives
 

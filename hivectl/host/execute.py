@@ -36,6 +36,10 @@ HEAD: Final = struct.Struct(">BI")
 CODE: Final = struct.Struct(">I")
 CHUNK: Final = 64 * 1024
 MAX_FRAME: Final = 256 * 1024
+END_SECONDS: Final = 10.0
+"""The seconds that a command has to end after the signal to end, before the connection ends."""
+SEND_SECONDS: Final = 1.0
+"""The seconds that the handler of a signal waits for its turn to send."""
 
 Write = Callable[[bytes], object]
 """Takes output; may raise, which ends the command."""
@@ -50,6 +54,7 @@ class Command:
         self._connection = connection
         self._name = name
         self._sending = threading.Lock()
+        self._is_abandoned = False
 
     def start(self, command: Sequence[str], terminal: str = "") -> None:
         """Start a command, or the login shell for none; with `terminal`, on a terminal of its own.
@@ -89,13 +94,17 @@ class Command:
 
     def resize(self) -> None:
         """Tell the size of the window."""
-        with suppress(OSError):
-            self._send(SIZE, struct.pack(">HH", *_window()))
+        self._send_at_once(SIZE, struct.pack(">HH", *_window()))
 
-    def signal(self, number: int) -> None:
-        """Send the command a signal."""
+    def signal(self, number: int) -> bool:
+        """Send the command a signal; return whether that was possible."""
+        return self._send_at_once(SIGNAL, bytes([number]))
+
+    def abandon(self) -> None:
+        """End the connection, also while another thread uses it."""
+        self._is_abandoned = True
         with suppress(OSError):
-            self._send(SIGNAL, bytes([number]))
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def run(self, output: Write, errors: Write) -> int:
         """Pass the output on until the command ends; return its exit code.
@@ -140,6 +149,21 @@ class Command:
         with self._sending:
             self._connection.sendall(HEAD.pack(kind, len(content)) + content)
 
+    def _send_at_once(self, kind: int, content: bytes) -> bool:
+        """Send a frame in the handler of a signal; return whether it was sent.
+
+        The container may read nothing, and then standard input waits with the lock.
+        """
+        if not self._sending.acquire(timeout=SEND_SECONDS):
+            return False
+        try:
+            frame = HEAD.pack(kind, len(content)) + content
+            return self._connection.send(frame, socket.MSG_DONTWAIT) == len(frame)
+        except OSError:
+            return False
+        finally:
+            self._sending.release()
+
     def _receive(self) -> tuple[int, bytes]:
         kind, length = HEAD.unpack(self._exactly(HEAD.size))
         if length > MAX_FRAME:
@@ -155,6 +179,10 @@ class Command:
                 more = self._connection.recv(count - len(data))
             except OSError:
                 more = b""
+            if not more and self._is_abandoned:
+                raise CommandError(
+                    Exit.INTERRUPTED, f"The command of {self._name} did not end, and was cut off."
+                )
             if not more:
                 raise CommandError(
                     Exit.UNAVAILABLE,
@@ -230,16 +258,33 @@ def raw_terminal(command: Command) -> Iterator[None]:
 
 @contextmanager
 def passed_signals(command: Command) -> Iterator[None]:
-    """Pass Ctrl-C and the signal to end on to the command for as long as this lasts."""
+    """Pass Ctrl-C and the signal to end on to the command for as long as this lasts.
+
+    The container may be hostile, and ignore them. So the second Ctrl-C ends the connection, and
+    END_SECONDS after the signal to end it ends, too.
+    """
+    timers: list[threading.Timer] = []
+    got: set[int] = set()
+
+    def handle(number: int, _frame: object) -> None:
+        again = number in got
+        got.add(number)
+        if not command.signal(number) or again:
+            command.abandon()
+        elif number != signal.SIGINT:
+            timers.append(threading.Timer(END_SECONDS, command.abandon))
+            timers[-1].daemon = True
+            timers[-1].start()
+
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {
-        number: signal.signal(number, lambda got, _frame: command.signal(got)) for number in numbers
-    }
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        for timer in timers:
+            timer.cancel()
 
 
 def _window() -> tuple[int, int]:

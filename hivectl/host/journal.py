@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from hivectl.host import journal_output
+from hivectl.host.journal_reader import Reader
 from wire import names
 
 HOST_ID = Path("/etc/machine-id")
@@ -32,6 +33,8 @@ MAX_FILES: Final = 64
 
 OPEN_SECONDS: Final = 5
 
+_FILE: Final = re.compile(r"[A-Za-z0-9@.~_-]+\.journal")
+"""The names that journald gives its files. journalctl takes other ones for patterns of names."""
 _DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
@@ -51,6 +54,8 @@ class Place:
 
     base: Path
     below: str
+    is_agents: bool = False
+    """Whether the agent decides what is there."""
 
 
 class Part(StrEnum):
@@ -127,10 +132,11 @@ def _of_container(machine: Machine) -> Iterator[Place]:
         return
     for place in JOURNALS:
         yield Place(place, machine.id)
-    yield Place(DATA / machine.agent, f"var/log/journal/{machine.id}")
+    yield Place(DATA / machine.agent, f"var/log/journal/{machine.id}", is_agents=True)
     if machine.leader:
         # A volatile journal lies on the container's own tmpfs.
-        yield Place(Path(f"/proc/{machine.leader}/root"), f"run/log/journal/{machine.id}")
+        root = Path(f"/proc/{machine.leader}/root")
+        yield Place(root, f"run/log/journal/{machine.id}", is_agents=True)
 
 
 def files(places: Iterable[Place]) -> list[Path]:
@@ -138,7 +144,8 @@ def files(places: Iterable[Place]) -> list[Path]:
 
     An agent can put links in its directories, and replace them at any time. So the directories are
     opened one by one, without following links, and the paths begin with a descriptor, which stays
-    open. A program that is to read the files must inherit `descriptors` of them.
+    open. A program that is to read the files must inherit `descriptors` of them. The agent can also
+    put a link in the place of a file later: see `reader`.
     """
     found: dict[tuple[int, int], Path] = {}
     for place in places:
@@ -146,8 +153,11 @@ def files(places: Iterable[Place]) -> list[Path]:
             folder = _opened(place)
         except OSError:
             continue  # it does not exist, or this user may not read it
+        if place.is_agents and os.fstat(folder).st_uid == 0:
+            os.close(folder)
+            continue  # a mount of the container: its own directories never belong to root
         with os.scandir(folder) as entries:
-            names_there = sorted(entry.name for entry in entries if entry.name.endswith(".journal"))
+            names_there = sorted(entry.name for entry in entries if _FILE.fullmatch(entry.name))
         for name in names_there:
             try:
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -176,7 +186,7 @@ def _opened(place: Place) -> int:
     return folder
 
 
-def opens(path: Path) -> bool:
+def opens(path: Path, reader: Reader) -> bool:
     """Tell whether journalctl can open `path`.
 
     A single file that it cannot open keeps journalctl from showing any. The container may have
@@ -190,6 +200,9 @@ def opens(path: Path) -> bool:
             stderr=subprocess.DEVNULL,
             timeout=OPEN_SECONDS,
             pass_fds=descriptors([path]),
+            user=reader.user,
+            group=reader.user,
+            extra_groups=reader.groups,
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
@@ -230,7 +243,8 @@ def journalctl(agent: str, wanted: Wanted) -> int:
     machine = asyncio.run(_find(agent))
     host_id = HOST_ID.read_text().strip()
     newest = sorted(files(directories(machine, host_id, wanted.part)), key=_age)[:MAX_FILES]
-    paths = [path for path in newest if opens(path)]
+    reader = Reader.of(descriptors(newest))
+    paths = [path for path in newest if opens(path, reader)]
     # Everybody can read a journal of their own, in which nothing of the hive is.
     if not any(path.name.startswith("system") for path in paths):
         from hivectl.host import journal_service
@@ -238,7 +252,11 @@ def journalctl(agent: str, wanted: Wanted) -> int:
         return journal_service.show(agent, wanted, _lines(wanted))
     line = command_line(agent, machine, paths, wanted)
     return journal_output.show(
-        line, as_json=wanted.as_json, follow=wanted.follow, inherited=descriptors(paths)
+        line,
+        as_json=wanted.as_json,
+        follow=wanted.follow,
+        inherited=descriptors(paths),
+        reader=reader,
     )
 
 

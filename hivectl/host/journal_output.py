@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import IO, Final
 
 from hivectl.exit_codes import CommandError, Exit
+from hivectl.host.journal_reader import UNCHANGED, Reader
 from hivectl.output import pager
 from hivectl.output.preferences import preferences
 from hivectl.output.text import safe
@@ -19,7 +20,12 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def show(
-    command: Sequence[str], *, as_json: bool, follow: bool, inherited: Collection[int] = ()
+    command: Sequence[str],
+    *,
+    as_json: bool,
+    follow: bool,
+    inherited: Collection[int] = (),
+    reader: Reader = UNCHANGED,
 ) -> int:
     """Run a journalctl command, and print its output: through a pager if journalctl would use one.
 
@@ -28,6 +34,7 @@ def show(
         as_json: the output is JSON; it stays JSON, in ASCII.
         follow: the command does not end by itself.
         inherited: the descriptors that the command gets.
+        reader: the user as whom it runs.
 
     Returns:
         The exit status of journalctl.
@@ -44,6 +51,9 @@ def show(
             stdout=subprocess.PIPE,
             pass_fds=tuple(inherited),
             preexec_fn=_end_with_parent,
+            user=reader.user,
+            group=reader.user,
+            extra_groups=reader.groups,
         )
     except OSError as error:
         raise CommandError(Exit.FAILED, f"journalctl could not be started: {error}.") from error

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from hivectl.exit_codes import Exit
+from hivectl.exit_codes import CommandError, Exit
 from hivectl.host import execute as container
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
@@ -156,3 +157,26 @@ async def test_a_hostile_container_leaves_nothing(
     assert_harmless(ran.err)
     assert ran.err.count("\n") == 1
     assert [name for name in os.listdir(folder) if "got" in name] == []  # noqa: PTH208
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGINT, signal.SIGINT], [signal.SIGTERM]])
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_container_that_ignores_signals_does_not_keep_hivectl(
+    numbers: list[signal.Signals], reads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(container, "END_SECONDS", 0.1)
+    monkeypatch.setattr(container, "SEND_SECONDS", 0.1)
+    ours, theirs = socket.socketpair()
+    command = container.Command(ours, "alice")
+    with theirs, open("/dev/zero", "rb") as zeros:  # noqa: PTH123
+        if not reads:
+            command.feed(zeros.fileno())
+        with container.passed_signals(command):
+            for number in numbers:
+                signal.raise_signal(number)
+            with pytest.raises(CommandError, match="was cut off") as raised:
+                command.run(print, print)
+        assert raised.value.code == Exit.INTERRUPTED
+        if reads:
+            assert theirs.recv(6) == container.HEAD.pack(container.SIGNAL, 1) + bytes(numbers[:1])
+        command.close()

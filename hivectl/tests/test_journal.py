@@ -7,6 +7,7 @@ import select
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from hivectl.host.journal import (
     files,
     matches,
 )
+from hivectl.host.journal_reader import UNCHANGED, Reader
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 from wire.errors import Unavailable
@@ -43,7 +45,8 @@ def test_lines_of_the_host_and_of_the_container_match() -> None:
 def test_only_journals_of_the_host_and_this_container_are_read() -> None:
     places = list(directories(ALICE, "b" * 32))
     assert {place.below.split("/")[-1] for place in places} == {"a" * 32, "b" * 32}
-    assert Place(Path("/proc/4711/root"), "run/log/journal/" + "a" * 32) in places
+    volatile = Place(Path("/proc/4711/root"), "run/log/journal/" + "a" * 32, is_agents=True)
+    assert volatile in places
 
 
 def test_one_part_is_its_own_units_only() -> None:
@@ -114,6 +117,58 @@ def test_a_directory_that_is_replaced_later_is_read_no_more(tmp_path: Path) -> N
     assert found.read_text() == "the agent's"
 
 
+def test_names_that_journalctl_takes_for_patterns_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    for name in ("[a].journal", "*.journal", "{a,b}.journal", "a?.journal", "\\a.journal"):
+        (tmp_path / "journal" / name).touch()
+    (tmp_path / "journal/system@0005-00c.journal").touch()
+    [found] = files([Place(tmp_path, "journal")])
+    assert found.name == "system@0005-00c.journal"
+
+
+READS = """#!/bin/sh
+# A stand-in for journalctl: prints the files, and the user.
+for word; do case $word in --file=*) cat "${word#--file=}";; esac; done
+id -u; id -g
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root reads the journals of containers")
+def test_a_link_that_replaces_a_file_leads_root_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secret").write_text("a secret\n")
+    (tmp_path / "secret").chmod(0o600)
+    theirs = tmp_path / "journal"
+    theirs.mkdir()
+    for name in ("a.journal", "b.journal"):
+        (theirs / name).write_text("a line\n")
+        os.chown(theirs / name, 4343, 4343)
+    os.chown(theirs, 4343, 4343)
+    paths = files([Place(tmp_path, "journal", is_agents=True)])
+    reader = Reader.of(journal.descriptors(paths))
+    (theirs / "b.journal").unlink()
+    (theirs / "b.journal").symlink_to(tmp_path / "secret")
+    line = ["journalctl", *(f"--file={path}" for path in paths)]
+    inherited = journal.descriptors(paths)
+    with tempfile.TemporaryDirectory() as programs:  # nobody else enters pytest's directories
+        Path(programs).chmod(0o755)
+        (Path(programs) / "journalctl").write_text(READS)
+        (Path(programs) / "journalctl").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        journal_output.show(line, as_json=False, follow=False, inherited=inherited, reader=reader)
+        assert journal.opens(paths[0], reader)
+    assert capfd.readouterr().out.splitlines() == ["a line", "4343", "4343"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root reads the journals of containers")
+def test_a_directory_of_root_in_a_container_is_a_trap(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal/system.journal").touch()
+    assert files([Place(tmp_path, "journal", is_agents=True)]) == []
+    assert Reader.of([]) == UNCHANGED
+
+
 def test_the_command_line_follows_and_counts() -> None:
     wanted = Wanted(lines=5, follow=True, as_json=True)
     line = command_line("alice", ALICE, [Path("/j")], wanted)
@@ -134,7 +189,7 @@ def test_what_a_container_planted_hides_nothing(tmp_path: Path) -> None:
     (tmp_path / "damaged.journal").write_bytes(b"LPKSHHRH" + bytes(300))
     (damaged,) = files([Place(tmp_path, ".")])
     assert damaged.name == "damaged.journal"
-    assert not journal.opens(damaged)
+    assert not journal.opens(damaged, UNCHANGED)
 
 
 def test_a_machine_id_that_is_a_pipe_does_not_block(tmp_path: Path) -> None:
@@ -171,7 +226,7 @@ async def test_logs_become_journalctl(
     monkeypatch.setattr(journal, "HOST_ID", tmp_path / "machine-id")
     (tmp_path / "machine-id").write_text(f"{host}\n")
     monkeypatch.setattr(journal_output, "show", lambda line, **_options: became.append(line))
-    monkeypatch.setattr(journal, "opens", lambda path: path.name == "system.journal")
+    monkeypatch.setattr(journal, "opens", lambda path, _reader: path.name == "system.journal")
     (tmp_path / host / "planted.journal").touch()
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus_address)
     await asyncio.to_thread(journal.journalctl, "alice", Wanted(lines=3, follow=True))
