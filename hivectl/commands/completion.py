@@ -10,6 +10,8 @@ NO_SPACE = (
     "            COMPREPLY+=($value)\n            [[ $value == *= ]] && compopt -o nospace\n",
 )
 """A line of click's script for bash, and its replacement: a value follows `memory_max=` at once."""
+NO_FILES = ("    local response\n", "    local response -\n    set -o noglob\n")
+"""The same: the rule `[2001:db8::1]:443` would match a file of the working directory."""
 
 
 @click.command()
@@ -27,7 +29,9 @@ def completion(context: click.Context, shell: str) -> None:
         raise CommandError(Exit.FAILED, f"There is no completion for {shell}.")
     root = context.find_root().command
     source = chosen(root, {}, "hivectl", "_HIVECTL_COMPLETE").source()
-    click.echo(source.replace(*NO_SPACE) if shell == "bash" else source)
+    if shell == "bash":
+        source = source.replace(*NO_SPACE).replace(*NO_FILES)
+    click.echo(source)
 
 
 COMMANDS = [completion]

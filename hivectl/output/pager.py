@@ -39,6 +39,9 @@ def page(line: list[str], lines: Iterable[str]) -> bool:
         False if the pager could not be started, and no line was read.
     """
     environment = {"LESS": OPTIONS, "LESSCHARSET": "utf-8", **os.environ}
+    if "SUDO_UID" in os.environ:
+        # Whoever may run a command of hivectl as root need not get a shell of root from less.
+        environment.setdefault("LESSSECURE", "1")
     try:
         process = subprocess.Popen(line, stdin=subprocess.PIPE, env=environment)
     except OSError:

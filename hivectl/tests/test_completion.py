@@ -77,6 +77,26 @@ def shell_environment(tmp_path: Path, environment: dict[str, str]) -> dict[str, 
     return environment | {"PATH": path, "HOME": str(tmp_path), "TERM": "dumb", "COLUMNS": "200"}
 
 
+async def test_no_file_takes_the_place_of_a_value(
+    hivectl: Hivectl, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "1:443").touch()
+    (tmp_path / "hivectl").write_text("#!/bin/sh\necho 'plain,[2001:db8::1]:443'\n")
+    (tmp_path / "hivectl").chmod(0o755)
+    loaded = (await hivectl("completion", "bash")).out
+    asks = "COMP_WORDS=(hivectl allow ''); COMP_CWORD=2; _hivectl_completion ./hivectl"
+    script = f'{loaded}{asks}; echo $- "${{COMPREPLY[@]}}"'
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "--norc", "--noprofile", "-c", script),
+        cwd=tmp_path,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    options, completed = (await process.communicate())[0].decode().split()
+    assert completed == "[2001:db8::1]:443"
+    assert "f" not in options  # as the shell was before
+
+
 START = {
     "bash": (
         ("bash", "--norc", "--noprofile", "-i"),

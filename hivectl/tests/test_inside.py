@@ -126,6 +126,9 @@ async def test_a_directory_goes_there_and_back(
         await hivectl("copy-to", "alice", str(source / "run"), str(there / "run"), "--force")
         forced = await hivectl("copy-from", "alice", str(there), str(back), "--force")
         assert (forced.code, (back / "a ü/run").read_text()) == (Exit.OK, "new\n")
+        # Nothing here says which name the copy would get.
+        nameless = await hivectl("copy-from", "alice", "..", str(back), "--force")
+        assert (nameless.code, (back / "a ü/run").read_text()) == (Exit.USAGE, "new\n")
         missing = await hivectl("copy-from", "alice", str(tmp_path / "none"), str(tmp_path / "x"))
         assert (missing.code, "does not exist" in missing.err) == (Exit.NOT_FOUND, True)
     assert [name for name in os.listdir(tmp_path) if name[0] == "."] == []  # noqa: PTH208

@@ -111,6 +111,9 @@ async def test_a_listing_longer_than_the_screen_is_paged(
     async with terminal(environment, "history", **pager) as shown:
         code, text = await shown.end()
     assert (code, text.count("paged:")) == (Exit.OK, 41)
+    secure = {"HIVECTL_PAGER": "sh -c 'cat >/dev/null; echo secure: $LESSSECURE'", "SUDO_UID": "7"}
+    async with terminal(environment, "history", **(pager | secure)) as shown:
+        assert (await shown.end())[1] == "secure: 1\r\n"
     async with terminal(environment, "history", "--no-pager", **pager) as shown:
         code, text = await shown.end()
     assert (code, text.count("paged:")) == (Exit.OK, 0)
