@@ -44,7 +44,7 @@ def test_the_end_of_hivectl_ends_the_command(swarm: Hive) -> None:
         assert begun.stdout.readline() == "begun\n"
     finally:
         begun.kill()
-        begun.wait()
+        begun.communicate(timeout=30)
     gone = "while pgrep -f 'sleep 434[3]' >/dev/null; do sleep 0.1; done"
     inside(swarm, "alice", "timeout", "30", "sh", "-c", gone)
 
