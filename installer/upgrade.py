@@ -179,10 +179,16 @@ def record() -> None:
     """Note the code of all units that run, unless an interrupted upgrade has done that."""
     if RECORD.exists():
         return
-    code = Code()
-    running = {unit.name: unit for unit in loaded().values() if unit.is_running}
+    code, units = Code(), loaded()
+    running = {name: unit for name, unit in units.items() if unit.is_running}
+    ended = {
+        name: units[name]
+        for name, state in installed().items()
+        if state == "enabled" and name.endswith(".service") and name in units.keys() - running
+    }
     noted = {
         "units": {name: code.digest(name, unit.text) for name, unit in running.items()},
+        "ended": {name: code.digest(name, unit.text) for name, unit in ended.items()},
         "files": {name: unit.file for name, unit in running.items()},
         "known": sorted(installed()),
         "container": code.container,
@@ -208,6 +214,12 @@ def restart() -> int:
         for name, before in noted["units"].items()
         if name in units and code.digest(name, units[name].text) != before
     ]
+    # A service may have ended because it had nothing to do, and another version may have.
+    again = [
+        name
+        for name, before in noted.get("ended", {}).items()
+        if noted["target"] and name in units and code.digest(name, units[name].text) != before
+    ]
     later = [name for name in changed if LATER.fullmatch(name)]
     now = [name for name in changed if name not in later]
     new = [
@@ -215,10 +227,14 @@ def restart() -> int:
         for name, state in installed().items()
         if state == "enabled" and name not in noted["known"] and noted["target"]
     ]
-    failed = _carry_out(now, gone, new)
+    failed = _carry_out(now, gone, [*new, *again])
     unchanged = [name for name in noted["units"] if name not in (*changed, *gone)]
     _print("Restarted, because their code has changed", [n for n in now if n not in failed])
     _print("Started, because they are new", [name for name in new if name not in failed])
+    _print(
+        "Started, because they had ended and their code has changed",
+        [name for name in again if _is_active(name)],
+    )
     _print("Stopped, because this version has no such unit", gone)
     _print("Unchanged, and not restarted", [n for n in unchanged if n.endswith(".service")])
     _print("Not restarted; the change applies at the next start of the container or build", later)

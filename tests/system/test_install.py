@@ -175,6 +175,17 @@ def test_a_unit_that_is_disabled_stays_so(installed: BareHost) -> None:
     assert "hive-notify" not in installed.runs()
 
 
+def test_a_service_that_has_ended_is_started_when_its_code_changes(installed: BareHost) -> None:
+    installed.run("systemctl", "stop", "hive-notify.service")
+    said = installed.make("install").stdout
+    assert "hive-notify" not in said
+    assert "hive-notify" not in installed.runs()
+    installed.append(source("services/notify/hive-notify.service"), "# another version\n")
+    said = installed.make("install").stdout
+    assert "Started, because they had ended and their code has changed: hive-notify." in said
+    assert "hive-notify" in installed.runs()
+
+
 def test_a_service_that_does_not_start_again_is_named(installed: BareHost) -> None:
     installed.write("/etc/hyperhive/hyperhive.toml", "[broker]\nkeep_days = 0\n")
     installed.append(source("services/broker/messages/inbox.py"), "\n# another version\n")
