@@ -1,4 +1,4 @@
-"""The cost of projects beside plain git: adding one, fetching one, and a large one.
+"""The cost of projects beside plain git: adding, fetching and checking out, and a large one.
 
 `python -m bench.projects [--quick]`; README.md describes the figures. The service runs in this
 process, on a bus of its own; git and the upstreams are real.
@@ -76,6 +76,7 @@ def measured(directory: Path, *, quick: bool) -> tuple[Report, list[str]]:
     size = f"{large.bytes / 2**30:.2g} GiB"
     add(f"add one of {size}", found["hive"]["add"], found["git"]["add"])
     add(f"fetch a commit into one of {size}", found["hive"]["fetch"], found["git"]["fetch"])
+    add(f"make a working copy of {size}", found["hive"]["check out"], found["git"]["check out"])
     report.add(
         f"most memory of a git, one of {size}",
         found["hive"]["memory"] / MEGABYTE,
@@ -88,13 +89,21 @@ def measured(directory: Path, *, quick: bool) -> tuple[Report, list[str]]:
 async def _small(directory: Path, upstream: Path, runs: int) -> dict[str, tuple[float, float]]:
     """Return the medians of both ways, in seconds; they are measured in turn."""
     times: dict[str, tuple[list[float], list[float]]] = {
-        what: ([], []) for what in ("add", "fetch, nothing new", "fetch a commit")
+        what: ([], [])
+        for what in ("add", "fetch, nothing new", "fetch a commit", "make a working copy")
     }
+    work = [directory / "hive-work", directory / "git-work"]
+    for folder in work:
+        folder.mkdir()
 
     async def measure(what: str, ways: tuple[Way, Way], name: str) -> None:
         for way, taken in zip(ways, times[what], strict=True):
             doing = way.add(name, upstream) if what == "add" else way.fetch(name)
             taken.append(await timed(doing))
+
+    async def check_out(ways: tuple[Way, Way], name: str) -> None:
+        for way, place, taken in zip(ways, work, times["make a working copy"], strict=True):
+            taken.append(await timed(way.check_out(name, place)))
 
     async with hive(directory / "hive") as ours, git(directory / "git") as alone:
         ways = ours, alone
@@ -104,6 +113,7 @@ async def _small(directory: Path, upstream: Path, runs: int) -> dict[str, tuple[
             await measure("fetch, nothing new", ways, name)
             upstreams.commit(upstream, run)
             await measure("fetch a commit", ways, name)
+            await check_out(ways, name)
     return {what: (median(one), median(other)) for what, (one, other) in times.items()}
 
 

@@ -3,6 +3,7 @@
     async with hive(directory) as ours:
         await ours.add("website", upstream)
         await ours.fetch("website")
+    await ours.check_out("website", work)
 
 `python -m bench.projects.ways hive|git DIRECTORY UPSTREAM CHANGES` measures one way alone, so that
 the memory of its programs is known, and prints the figures as JSON.
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from bench.projects import upstreams
+from harness.projects.copy import WorkingCopy
 from services.config import Config
 from services.projects.__main__ import build
 from wire import names
@@ -41,12 +43,16 @@ class Way(Protocol):
     async def fetch(self, name: str) -> None:
         """Bring a copy up to date."""
 
+    async def check_out(self, name: str, work: Path) -> None:
+        """Make a working copy in `work`, which borrows the objects."""
+
 
 class Hive:
     """The service, called over a bus."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, directory: Path) -> None:
         self._bus = bus
+        self._directory = directory
         self._client = ProjectsClient(bus)
 
     async def add(self, name: str, upstream: Path) -> None:
@@ -56,6 +62,13 @@ class Hive:
     async def fetch(self, name: str) -> None:
         """See Way."""
         await self._until(name, lambda: self._client.fetch(name))
+
+    async def check_out(self, name: str, work: Path) -> None:
+        """See Way. The harness does this, in the container."""
+        shown = work.with_name(f"{work.name}-shown")
+        shown.mkdir(exist_ok=True)
+        (shown / f"{name}.git").symlink_to(self._directory / name / "upstream.git")
+        await WorkingCopy(name, work, shown).prepare()
 
     async def _until(self, name: str, begin: Callable[[], Awaitable[None]]) -> None:
         rule = {"interface": names.PROJECTS, "member": "ProjectChanged", "arg0": name}
@@ -87,6 +100,10 @@ class Git:
             f"--git-dir={self._at(name)}", "fetch", "--quiet", "--prune", "origin", *everything
         )
 
+    async def check_out(self, name: str, work: Path) -> None:
+        """See Way."""
+        await _git("clone", "--quiet", "--shared", str(self._at(name)), str(work / name))
+
     def _at(self, name: str) -> Path:
         return self._directory / f"{name}.git"
 
@@ -109,7 +126,7 @@ async def hive(directory: Path) -> AsyncIterator[Way]:
             await buses[0].own(names.PROJECTS)
             await running.start()
             try:
-                yield Hive(buses[1])
+                yield Hive(buses[1], directory)
             finally:
                 await running.close()
         finally:
@@ -144,8 +161,12 @@ async def _alone(name: str, directory: Path, upstream: Path, changes: int) -> di
         for _ in range(changes):
             upstreams.commit(upstream, time.time_ns() % 10**9)
             fetches.append(await timed(way.fetch("large")))
+        work = directory / "work"
+        work.mkdir()
+        checked_out = await timed(way.check_out("large", work))
         most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return {"add": added, "fetch": sorted(fetches)[len(fetches) // 2], "memory": most}
+    fetched = sorted(fetches)[len(fetches) // 2]
+    return {"add": added, "fetch": fetched, "check out": checked_out, "memory": most}
 
 
 if __name__ == "__main__":
