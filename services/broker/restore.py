@@ -36,6 +36,9 @@ from wire.errors import (
 
 _HEADER: Final = 100
 """Bytes of the header of a sqlite file."""
+_MODE_AT: Final = 18
+_WITH_LOG: Final = 2
+"""The byte there if the file has a log."""
 _APPLICATION_AT: Final = 68
 _LOG_MAGIC: Final = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 
@@ -66,7 +69,7 @@ _EXITS: Final[dict[type[HiveError], int]] = {InvalidArgument: 2, NotFound: 3, Co
 def restore(file: Path, directory: Path) -> Path | None:
     """Make a copy of `file` the store in `directory`; the process becomes the directory's owner.
 
-    A log (FILE-wal) beside the file belongs to it.
+    A log (FILE-wal) beside the file belongs to it, if the file has one.
 
     Returns:
         The path of the old store, or None if there was none.
@@ -81,7 +84,7 @@ def restore(file: Path, directory: Path) -> Path | None:
     with ExitStack() as stack:
         source = stack.enter_context(_opened(file))
         _check_header(file, source)
-        log = _opened_log(file, stack)
+        log = _opened_log(file, source, stack)
         _become_owner(directory)
         try:
             stack.callback(os.close, lock.take(directory))
@@ -124,13 +127,24 @@ def _check_header(file: Path, source: BinaryIO) -> None:
         raise CorruptStore(f"{file} is not a message store; name a backup made by the broker.")
 
 
-def _opened_log(file: Path, stack: ExitStack) -> BinaryIO | None:
-    """Open the log of the file: a store that was copied while it was in use has one."""
+def _opened_log(file: Path, source: BinaryIO, stack: ExitStack) -> BinaryIO | None:
+    """Open the log of the file: a store that was copied while it was in use has one.
+
+    The log decides what is restored. So another user cannot put one beside a backup, in /tmp for
+    example.
+    """
     path = file.with_name(f"{file.name}-wal")
+    if os.pread(source.fileno(), 1, _MODE_AT) != bytes([_WITH_LOG]):
+        return None
     try:
         log = stack.enter_context(_opened(path))
     except NotFound:
         return None
+    if os.fstat(log.fileno()).st_uid != os.fstat(source.fileno()).st_uid:
+        raise CorruptStore(
+            f"{path} belongs to another user than {file}, so it is not the write-ahead log of that "
+            "file. Move it away, and try again."
+        )
     magic = log.read(4)
     log.seek(0)
     if magic and magic not in _LOG_MAGIC:

@@ -79,6 +79,38 @@ def test_a_log_of_either_counts(saved: Path, path: Path) -> None:
     assert texts(path) == ["then", "now", "log"]
 
 
+def forged_log(store: Path) -> bytes:
+    """Return a log that replaces all texts of a store."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        copy.write_bytes(store.read_bytes())
+        with closing(sqlite3.connect(copy, isolation_level=None)) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA wal_autocheckpoint = 0")
+            db.execute("UPDATE body SET text = 'forged'")
+            return copy.with_name("copy-wal").read_bytes()
+
+
+def test_a_log_beside_a_backup_that_needs_none_is_not_used(saved: Path, path: Path) -> None:
+    saved.with_name(f"{saved.name}-wal").write_bytes(forged_log(saved))
+    restore.restore(saved, path.parent)
+    assert texts(path) == ["then"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_log_of_another_user_is_refused(saved: Path, path: Path) -> None:
+    raw = saved.with_name("raw")
+    raw.write_bytes(saved.read_bytes())
+    with closing(sqlite3.connect(raw, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    log = raw.with_name("raw-wal")
+    log.write_bytes(forged_log(raw))
+    os.chown(log, 4343, -1)
+    with pytest.raises(CorruptStore, match="belongs to another user"):
+        restore.restore(raw, path.parent)
+    assert texts(path) == ["then", "now"]
+
+
 def test_a_store_that_is_a_link_is_kept_as_a_link(saved: Path, path: Path) -> None:
     elsewhere = path.rename(path.with_name("elsewhere.sqlite"))
     path.symlink_to(elsewhere)
