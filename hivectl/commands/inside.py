@@ -26,6 +26,8 @@ FORCE: Final = "--force"
 CHUNK: Final = 64 * 1024
 MAX_REST: Final = 1024 * 1024
 """The bytes that may follow an archive."""
+MAX_HELD: Final = 200
+"""The characters at the end of an output that wait for the rest of their word."""
 MAX_SAID: Final = 4096
 """The bytes of the container's words about a failure that are shown."""
 
@@ -99,8 +101,13 @@ def _run(name: str, words: Sequence[str]) -> int:
                 return command.run(_to(1), _to(2))
         command.start(words or ["/bin/sh"])
         command.feed(0)
+        output, errors = _Printed(sys.stdout), _Printed(sys.stderr)
         with host.passed_signals(command):
-            return command.run(_written(sys.stdout), _written(sys.stderr))
+            try:
+                return command.run(output.write, errors.write)
+            finally:
+                output.end()
+                errors.end()
     finally:
         command.close()
 
@@ -154,20 +161,35 @@ def _to(number: int) -> Write:
     return write
 
 
-def _written(stream: IO[str]) -> Write:
-    """Return a function that writes bytes to a stream; on a terminal, as harmless text."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    shown = stream.isatty()
-    raw = None if shown else stream.fileno()
+class _Printed:
+    """A standard stream for the bytes of a container; a terminal gets them as harmless text."""
 
-    def write(data: bytes) -> None:
-        if raw is None:
-            stream.write(safe(decoder.decode(data), multiline=True))
-            stream.flush()
-        else:
-            _to(raw)(data)
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._raw = None if stream.isatty() else _to(stream.fileno())
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._held = ""
+        """The beginning of a word: whether it misleads is judged by the whole of it."""
 
-    return write
+    def write(self, data: bytes) -> None:
+        """Write bytes, as `_to`."""
+        if self._raw is not None:
+            self._raw(data)
+            return
+        text = self._held + self._decoder.decode(data)
+        end = max(text.rfind(space) for space in " \t\n") + 1
+        end = max(end, len(text) - MAX_HELD)
+        self._held = text[end:]
+        self._print(text[:end])
+
+    def end(self) -> None:
+        """Write the rest."""
+        if self._raw is None:
+            self._print(self._held + self._decoder.decode(b"", final=True))
+
+    def _print(self, text: str) -> None:
+        self._stream.write(safe(text, multiline=True))
+        self._stream.flush()
 
 
 @click.command("copy-from")

@@ -1,6 +1,7 @@
 """shell, exec, copy-to and copy-from: the real program of the container, and a hostile one."""
 
 import asyncio
+import io
 import os
 import signal
 import socket
@@ -14,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from hivectl.commands.inside import _Printed
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.host import execute as container
+from hivectl.output.text import safe
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 from hivectl.tests.hostile import HOSTILE, assert_harmless
@@ -183,3 +186,22 @@ def test_a_container_that_ignores_signals_does_not_keep_hivectl(
         if reads:
             assert theirs.recv(6) == container.HEAD.pack(container.SIGNAL, 1) + bytes(numbers[:1])
         command.close()
+
+
+class Terminal(io.StringIO):
+    """A stream that a terminal shows."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("text", ["p\u0430ypal.com $ ", "e" + "\u0301" * 9, f"\u6f22 {HOSTILE}"])
+def test_the_pieces_of_an_output_do_not_matter(text: str) -> None:
+    sent = text.encode()
+    for size in range(1, len(sent)):
+        shown = Terminal()
+        printed = _Printed(shown)
+        for at in range(0, len(sent), size):
+            printed.write(sent[at : at + size])
+        printed.end()
+        assert shown.getvalue() == safe(text, multiline=True)
