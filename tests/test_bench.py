@@ -15,6 +15,7 @@ from bench.gateway.__main__ import measured as gateway
 from bench.messages.driver import measure, measure_floors
 from bench.messages.measure import percentile
 from bench.projects import __main__ as projects
+from bench.projects import handing
 from bench.report import Floor, Report
 from services.dashboard.tests.browser import needs_chromium
 from services.dashboard.tests.fake_harness import FakeHarness
@@ -119,6 +120,7 @@ def test_projects_can_be_measured() -> None:
     found = {one.what: one for one in report.figures}
     assert all(one.value > 0 for one in found.values())
     assert {"add", "fetch, nothing new", "fetch a commit"} < found.keys()
+    assert {handing.SUBMIT, handing.APPROVE} < found.keys()
 
 
 @pytest.mark.long

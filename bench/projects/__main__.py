@@ -1,4 +1,4 @@
-"""The cost of projects beside plain git: adding, fetching and checking out, and a large one.
+"""The cost of projects beside git alone: adding, fetching, working copies and changes.
 
 `python -m bench.projects [--quick]`; README.md describes the figures. The service runs in this
 process, on a bus of its own; git and the upstreams are real.
@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from bench.projects import upstreams
+from bench.projects import handing, upstreams
 from bench.projects.upstreams import Size
 from bench.projects.ways import Way, git, hive, timed
 from bench.report import Floor, Report
@@ -114,7 +114,10 @@ async def _small(directory: Path, upstream: Path, runs: int) -> dict[str, tuple[
             upstreams.commit(upstream, run)
             await measure("fetch a commit", ways, name)
             await check_out(ways, name)
-    return {what: (median(one), median(other)) for what, (one, other) in times.items()}
+        (directory / "handing").mkdir()
+        copies = directory / "agents/alice/work"
+        handed = await handing.measure(ours, directory / "handing", copies, SMALL, runs)
+    return {what: (median(one), median(other)) for what, (one, other) in times.items()} | handed
 
 
 def _large(name: str, directory: Path, upstream: Path) -> dict[str, float]:

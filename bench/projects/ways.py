@@ -26,12 +26,28 @@ from services.config import Config
 from services.projects.__main__ import build
 from wire import names
 from wire.bus import Bus
+from wire.clients.changes import ChangesClient
 from wire.clients.projects import ProjectsClient
+from wire.fake_agent import FakeAgent, properties
+from wire.interface import Interface, method
+from wire.principal import EVERYBODY, agent
 from wire.records import decode
+from wire.records.lifecycle import ProjectAccess
 from wire.records.projects import AddOptions, ProjectChanged, ProjectState
 from wire.testing import FixedPrincipals, private_bus
+from wire.types import Dict, Str, UInt64
 
 SECONDS: Final = 3600.0
+PROJECT: Final = "handed"
+"""The project that alice has."""
+
+
+class Broker(Interface, name=names.BROKER):
+    """A broker that takes the messages to agents."""
+
+    @method(allow=EVERYBODY)
+    async def Send(self, to: Str, body: Str, options: Dict) -> UInt64:  # noqa: N802
+        return 1
 
 
 class Way(Protocol):
@@ -50,8 +66,12 @@ class Way(Protocol):
 class Hive:
     """The service, called over a bus."""
 
-    def __init__(self, bus: Bus, directory: Path) -> None:
-        self._bus = bus
+    def __init__(self, bus: Bus, alice: Bus, directory: Path) -> None:
+        self.bus = bus
+        """The operator's connection."""
+        self.changes = ChangesClient(bus)
+        self.alice = ChangesClient(alice)
+        """Changes, as the agent alice sees them."""
         self._directory = directory
         self._client = ProjectsClient(bus)
 
@@ -72,7 +92,7 @@ class Hive:
 
     async def _until(self, name: str, begin: Callable[[], Awaitable[None]]) -> None:
         rule = {"interface": names.PROJECTS, "member": "ProjectChanged", "arg0": name}
-        async with asyncio.timeout(SECONDS), self._bus.subscribe(**rule) as signals:
+        async with asyncio.timeout(SECONDS), self.bus.subscribe(**rule) as signals:
             await begin()
             async for signal in signals:
                 change = decode(ProjectChanged, signal.args)
@@ -91,42 +111,59 @@ class Git:
     async def add(self, name: str, upstream: Path) -> None:
         """See Way."""
         # Not a copy of files: an upstream is another host.
-        await _git("clone", "--quiet", "--bare", "--no-local", str(upstream), str(self._at(name)))
+        await run_git(
+            "clone", "--quiet", "--bare", "--no-local", str(upstream), str(self._at(name))
+        )
 
     async def fetch(self, name: str) -> None:
         """See Way."""
         everything = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-        await _git(
+        await run_git(
             f"--git-dir={self._at(name)}", "fetch", "--quiet", "--prune", "origin", *everything
         )
 
     async def check_out(self, name: str, work: Path) -> None:
         """See Way."""
-        await _git("clone", "--quiet", "--shared", str(self._at(name)), str(work / name))
+        await run_git("clone", "--quiet", "--shared", str(self._at(name)), str(work / name))
 
     def _at(self, name: str) -> Path:
         return self._directory / f"{name}.git"
 
 
-async def _git(*arguments: str) -> None:
+async def run_git(*arguments: str) -> None:
+    """Run git, which must succeed."""
     process = await asyncio.create_subprocess_exec("git", *arguments)
     if await process.wait():
         raise RuntimeError(f"git {arguments[0]} exited with status {process.returncode}")
 
 
 @asynccontextmanager
-async def hive(directory: Path) -> AsyncIterator[Way]:
-    """Run the service in this process, on a bus of its own, with its state in `directory`."""
+async def hive(directory: Path) -> AsyncIterator[Hive]:
+    """Run the service in this process, on a bus of its own, with its state in `directory`.
+
+    Lifecycle and the broker are stand-ins. alice has PROJECT; her working copies are in
+    `agents/alice/work` beside `directory`.
+    """
     await asyncio.to_thread(directory.mkdir)
     os.environ["STATE_DIRECTORY"] = str(directory)
+    principals = FixedPrincipals()
     async with private_bus(stderr=asyncio.subprocess.DEVNULL) as address:
-        buses = [await Bus.connect(address, FixedPrincipals()) for _ in range(2)]
+        buses = [await Bus.connect(address, principals) for _ in range(5)]
+        service, operator, alice, lifecycle, broker = buses
         try:
-            running = await build(buses[0], Config())
-            await buses[0].own(names.PROJECTS)
+            principals.known[alice.unique_name] = agent("alice")
+            access = ProjectAccess(PROJECT, readonly=False, branches=[])
+            lifecycle.export_object_manager(names.LIFECYCLE_PATH)
+            shown = properties("alice", projects=(access,))
+            lifecycle.export(names.agent_path("alice"), FakeAgent(shown))
+            await lifecycle.own(names.LIFECYCLE)
+            broker.export(names.BROKER_PATH, Broker())
+            await broker.own(names.BROKER)
+            running = await build(service, Config())
+            await service.own(names.PROJECTS)
             await running.start()
             try:
-                yield Hive(buses[1], directory)
+                yield Hive(operator, alice, directory)
             finally:
                 await running.close()
         finally:

@@ -28,6 +28,8 @@ Check = Callable[[Path, str], Awaitable[None]]
 
 _BRANCH: Final = "refs/heads/wanted"
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,40}")
+_WHOLE: Final = 40
+"""The digits of the whole name of a commit."""
 
 
 class Quarantine:
@@ -69,7 +71,7 @@ class Quarantine:
                 f"{commit[:64]!r} is not a valid commit: use 7 to 40 digits, 0-9 and a-f."
             )
         ours = await self._candidates(repository, commit)
-        if len(commit) == 40 and ours:
+        if len(commit) == _WHOLE and ours:
             return await _checked(repository, ours[0], check)
         try:
             async with self._lock, self._in_time(f"The commit {commit}", source):
@@ -213,7 +215,9 @@ class Quarantine:
 
     async def _candidates(self, repository: Path, commit: str) -> list[str]:
         """Return the commits in `repository` whose names begin with `commit`."""
-        names = await self._git(repository, "rev-parse", f"--disambiguate={commit}")
+        names = f"{commit}\n".encode()
+        if len(commit) < _WHOLE:
+            names = await self._git(repository, "rev-parse", f"--disambiguate={commit}")
         kinds = await self._git(repository, "cat-file", "--batch-check", stdin=names)
         lines = [line.split() for line in kinds.decode().splitlines()]
         return [name for name, kind, *_ in lines if kind == "commit"]
