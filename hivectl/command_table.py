@@ -48,7 +48,7 @@ TOPICS: Final[dict[str, dict[str, str]]] = {
     },
     "Projects": {
         "project": "project",
-        "changes": "changes review comment request-changes",
+        "changes": "changes review comment request-changes fetch",
     },
     "The hive": {
         "credentials": "credentials",

@@ -47,7 +47,7 @@ LANDED = {
         "2e0cdcd39d48e484",
     ],
     "notify": ["c40f83c640198d14"],
-    "projects": ["c35ef47823548bbd"],
+    "projects": ["c35ef47823548bbd", "ea17160bc8ace687"],
     "changes": ["ef7191e0d29fc85b"],
 }
 

@@ -16,6 +16,7 @@ from hivectl.arguments.completers import (
 from hivectl.arguments.types import Reviewed, commit, number, reviewed
 from hivectl.commands import changes
 from hivectl.commands.egress import marked_place
+from hivectl.commands.project import WAYS
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.jobs import follow, job_options
 from hivectl.output import json_forms
@@ -179,8 +180,9 @@ def _lines(requests: "list[Approval]", output: Output) -> list[str]:
 @_base
 @click.option(
     "--how",
-    type=click.Choice(["merge", "squash", "rebase", "branch"]),
-    help="How a change gets into its branch; `branch` makes one of its own, such as hive/c12.",
+    type=click.Choice(WAYS),
+    help="How a change gets into its branch, if not as the project says; `branch` makes one of its "
+    "own, such as hive/c12.",
 )
 @click.option(
     "--now",

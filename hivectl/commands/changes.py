@@ -1,10 +1,11 @@
-"""Commands about changes of projects: changes, review, comment, request-changes.
+"""Commands about changes of projects: changes, review, comment, request-changes, fetch.
 
 approve, deny and diff are commands of requests, too (approvals.py); what they do with a change is
 here.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -199,6 +200,51 @@ async def request_changes(
     output.done(
         {"id": names.change(id), "state": "changes-requested"},
         [f"{names.change(id)} is given back to {change.agent}"],
+    )
+
+
+@click.command()
+@click.argument("project", shell_complete=complete_projects)
+@_change
+@click.option("--revision", type=number(1), metavar="N", help="Fetch revision N.")
+@click.option(
+    "-C",
+    "--directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=".",
+    metavar="DIRECTORY",
+    help="The clone, if not the one around.",
+)
+@hive_command
+async def fetch(
+    hive: "Hive",
+    output: Output,
+    project: str,
+    id: int,
+    revision: int | None,
+    directory: Path,
+) -> None:
+    """Fetch a change into your clone of PROJECT: that of the current directory.
+
+    Makes the reference hive/cN there, such as hive/c12; nothing is checked out. An agent has
+    written the commits: build and run them as you would run a stranger's code.
+    """
+    from hivectl.host import clones
+    from wire import names
+
+    change = (await hive.changes.get_change(id)).change
+    if change.project != project:
+        raise CommandError(
+            Exit.USAGE, f"{names.change(id)} is a change of {change.project}, not of {project}."
+        )
+    found = revision or change.revision
+    bundle = await hive.changes.bundle(id, found)
+    name = f"hive/{names.change(id)}"
+    clones.fetch(bundle, f"refs/changes/{id}/{found}", f"refs/{name}", directory)
+    branch = literal(change.branch)
+    output.done(
+        {"id": names.change(id), "revision": found, "reference": name},
+        [f"{name} is revision {found}; `git log -p origin/{branch}..{name}` shows it"],
     )
 
 
@@ -416,4 +462,4 @@ def _cut(id: int, shown: "ChangeDiff") -> list[str]:
     ]
 
 
-COMMANDS = [changes, review, comment, request_changes]
+COMMANDS = [changes, review, comment, request_changes, fetch]

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from hivectl.clients.hive import Hive
+    from wire.records.changes import PublishMode
     from wire.records.lifecycle import ProjectAccess
     from wire.records.projects import FetchProgress, Project, ProjectDetails
 
+WAYS = ("merge", "squash", "rebase", "branch")
+"""The ways of an approved change into its branch."""
 FETCH_SECONDS = 3600
 QUARTER = 4
 MAX_SHOWN = 20
@@ -41,6 +44,11 @@ _credential = click.option(
     "--credential",
     metavar="CREDENTIAL",
     help="The deploy key or token, which `hivectl credentials set --project` has stored.",
+)
+_how = click.option(
+    "--how",
+    type=click.Choice(WAYS),
+    help="How approved changes get into their branches (`hivectl approve`).",
 )
 _no_wait = click.option(
     "--no-wait", is_flag=True, help="Return at once; do not wait for the end of the fetch."
@@ -77,6 +85,7 @@ _timeout = click.option(
     is_flag=True,
     help="Allow a host of a private network, or this host.",
 )
+@_how
 @_no_wait
 @_timeout
 @hive_command
@@ -90,6 +99,7 @@ async def add_project(
     depth: int | None,
     filter_: str | None,
     private: bool,
+    how: str | None,
     no_wait: bool,
     timeout: float,
 ) -> None:
@@ -104,7 +114,7 @@ async def add_project(
     """
     from wire.records.projects import AddOptions
 
-    options = AddOptions(branch, credential, depth, filter_, private)
+    options = AddOptions(branch, credential, depth, filter_, private, _mode(how))
     where = _absolute(source)
     await _follow(
         hive,
@@ -116,6 +126,12 @@ async def add_project(
         kept=f"{name} is added, and a timer tries again. `hivectl project set {name}` changes it, "
         f"`hivectl project remove {name}` removes it.",
     )
+
+
+def _mode(how: str | None) -> "PublishMode | None":
+    from wire.records.changes import PublishMode
+
+    return None if how is None else PublishMode(how)
 
 
 def _absolute(source: str) -> str:
@@ -266,6 +282,7 @@ def _details(
         f"  branch      {literal(one.branch) or '-'}  {one.commit[:12]}".rstrip(),
         f"  fetched     {local_time(one.fetched) if one.fetched else '-'}",
         f"  size        {size(one.size)}",
+        f"  changes     {one.how}",
         f"  credential  {literal(one.credential) or '-'}",
         f"  agents      {_agents(having) or '-'}",
     ]
@@ -338,6 +355,7 @@ async def cancel_fetch(hive: "Hive", output: Output, name: str) -> None:
     is_flag=True,
     help="Accept the key that the ssh host has now, and keep it.",
 )
+@_how
 @_no_wait
 @_timeout
 @hive_command
@@ -351,6 +369,7 @@ async def set_project(
     no_credential: bool,
     private: bool | None,
     forget_host_keys: bool,
+    how: str | None,
     no_wait: bool,
     timeout: float,
 ) -> None:
@@ -364,6 +383,7 @@ async def set_project(
         branch=branch,
         credential="" if no_credential else credential,
         private=private,
+        how=_mode(how),
         forget_host_keys=forget_host_keys,
     )
     if options == SetOptions():

@@ -24,7 +24,7 @@ from wire.records.changes import (
     ProjectChange,
     Revision,
 )
-from wire.types import Dict, Str, UInt64
+from wire.types import Bytes, Dict, Str, UInt32, UInt64
 
 BASE = "b" * 40
 MADE = "d" * 40
@@ -58,6 +58,7 @@ class FakeChanges(Interface, name=names.CHANGES):
         self.calls: list[tuple[Any, ...]] = []
         self.outcome: dict[str, Any] = {"state": ChangeState.MERGED, "published": MADE}
         self.findings: list[str] = []
+        self.bundle = b""
         self.comments: list[Comment] = []
         self.diff = ChangeDiff(
             *(2, COMMIT, BASE, BASE, DIFF, False),
@@ -92,6 +93,11 @@ class FakeChanges(Interface, name=names.CHANGES):
         self._get(id)
         self.calls.append(("diff", id, decode(ChangeDiffOptions, options)))
         return self.diff
+
+    @method(allow=OPERATOR)
+    async def Bundle(self, id: UInt64, revision: UInt32) -> Bytes:
+        self.calls.append(("bundle", id, revision))
+        return self.bundle
 
     @method(allow=OPERATOR)
     async def Comment(self, id: UInt64, text: Str, options: Dict) -> None:

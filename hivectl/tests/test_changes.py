@@ -1,6 +1,8 @@
 """Changes of projects: listed, read, commented on, approved, given back and denied."""
 
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,3 +183,46 @@ async def test_an_id_is_a_number_or_one_with_a_c(hive: FakeHive, hivectl: Hivect
 async def test_a_request_is_no_change(hive: FakeHive, hivectl: Hivectl) -> None:
     ran = await hivectl("review", "12")
     assert (ran.code, "is not the ID of a change" in ran.err) == (Exit.USAGE, True)
+
+
+class TestFetching:
+    @staticmethod
+    def git(path: Path, *arguments: str) -> str:
+        identity = ("-c", "user.name=t", "-c", "user.email=t@t")
+        command = ["git", "-C", str(path), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def bundle(self, hive: FakeHive, path: Path) -> str:
+        """Give the hive a change on top of the repository at `path`; return its commit."""
+        self.git(path, "init", "-q", "-b", "main")
+        self.git(path, "commit", "-q", "--allow-empty", "-m", "one")
+        made = self.git(path, "commit-tree", "-p", "main", "-m", "two", "main^{tree}")
+        self.git(path, "update-ref", "refs/changes/12/2", made)
+        self.git(path, "bundle", "create", "-q", f"{path}/.git/x", "refs/changes/12/2", "^main")
+        hive.changes.bundle = (path / ".git/x").read_bytes()
+        self.git(path, "update-ref", "-d", "refs/changes/12/2")
+        hive.changes.add(12)
+        return made
+
+    async def test_a_change_is_fetched_into_the_clone_around(
+        self, hive: FakeHive, hivectl: Hivectl, tmp_path: Path
+    ) -> None:
+        made = self.bundle(hive, tmp_path)
+        ran = await hivectl("fetch", "website", "c12", "-C", str(tmp_path))
+        assert ran.out.startswith("hive/c12 is revision 2; `git log -p origin/main..hive/c12`")
+        assert self.git(tmp_path, "rev-parse", "hive/c12") == made
+        assert calls(hive, "bundle") == [(12, 2)]
+        ran = await hivectl("fetch", "other", "c12")
+        assert (ran.code, "a change of website, not of other" in ran.err) == (Exit.USAGE, True)
+
+    async def test_a_directory_that_is_no_clone_of_it(
+        self, hive: FakeHive, hivectl: Hivectl, tmp_path: Path
+    ) -> None:
+        for name in ("clone", "other", "plain"):
+            (tmp_path / name).mkdir()
+        self.bundle(hive, tmp_path / "clone")
+        ran = await hivectl("fetch", "website", "c12", "-C", str(tmp_path / "plain"))
+        assert (ran.code, "is not in a clone of git" in ran.err) == (Exit.USAGE, True)
+        self.git(tmp_path / "other", "init", "-q")
+        ran = await hivectl("fetch", "website", "c12", "-C", str(tmp_path / "other"))
+        assert (ran.code, "lacks the commit from which" in ran.err) == (Exit.CONFLICT, True)

@@ -36,7 +36,7 @@ OTHERS = {
     *("cancel-question", "approve", "deny", "withdraw", "request-spawn", "apply", "revert", "edit"),
     *("allow-egress", "deny-egress", "credentials", "login-link", "assistant", "backup", "restore"),
     *("vacuum", "completion", "help", "shell", "exec", "copy-to", "copy-from"),
-    *("project", "import-nixos", "comment", "request-changes"),
+    *("project", "import-nixos", "comment", "request-changes", "fetch"),
 }
 """The commands that do something, or that need more than the services."""
 

@@ -11,6 +11,7 @@ from hivectl.tests.fake_hive import FakeHive
 from hivectl.tests.fake_projects import project
 from hivectl.tests.hostile import HOSTILE, assert_harmless
 from wire.errors import Conflict
+from wire.records.changes import PublishMode
 from wire.records.lifecycle import ProjectAccess
 from wire.records.projects import AddOptions, Branch, ProjectState, SetOptions
 
@@ -19,9 +20,11 @@ URL = "https://forge.example/w.git"
 
 async def test_a_project_is_added_with_its_options(hive: FakeHive, hivectl: Hivectl) -> None:
     chosen = ("--branch", "next", "--credential", "deploy", "--depth", "5", "--private")
-    ran = await hivectl("project", "add", "w", URL, *chosen, "--filter", "blob:none")
+    ran = await hivectl(
+        "project", "add", "w", URL, *chosen, "--filter", "blob:none", "--how", "squash"
+    )
     assert ran.out == f"w: main is at {COMMIT[:12]} (3.0 MiB)\n"
-    options = AddOptions("next", "deploy", 5, "blob:none", True)
+    options = AddOptions("next", "deploy", 5, "blob:none", True, PublishMode.SQUASH)
     assert hive.projects.calls == [("add", "w", URL, options)]
 
 

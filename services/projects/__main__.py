@@ -116,7 +116,7 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     submissions = Submissions(repositories, state.with_name("agents"), refusal=unconfined)
     changes = Changes(change_store, store, repositories, submissions, agents)
     publishing = Publishing(change_store, store, repositories, gate, projects.fetch_quietly)
-    review = Review(change_store, repositories, publishing)
+    review = Review(change_store, store, repositories, publishing)
     deliverer = notices.deliverer(change_store, BusBroker(bus))
     projects.on_deleted = changes.project_removed
     fetches.on_ready = publishing.project_ready

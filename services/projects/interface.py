@@ -121,6 +121,10 @@ class Changes1(Interface, name=names.CHANGES):
         row = await self._changes.visible(caller().voice, id)
         return await self._comparisons.diff(row, checked.CHANGE_DIFF.parse(options))
 
+    @method(allow=OPERATOR)
+    async def Bundle(self, id: UInt64, revision: UInt32) -> Bytes:
+        return await self._review.bundle(id, revision or None)
+
     @method(allow=AGENTS | OPERATOR)
     async def Comment(self, id: UInt64, text: Str, options: Dict) -> None:
         chosen = checked.COMMENT.parse(options)

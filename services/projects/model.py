@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+from wire.records.changes import PublishMode
 from wire.records.projects import ProjectState
 
 TRANSITIONS: Final = {
@@ -30,3 +31,4 @@ class Row(NamedTuple):
     filter: str
     private: bool
     notes: tuple[str, ...]
+    how: PublishMode = PublishMode.MERGE

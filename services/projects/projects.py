@@ -16,6 +16,7 @@ from services.projects.store import Store
 from services.tasks import Tasks
 from wire import names
 from wire.errors import AlreadyExists, Conflict, InvalidArgument, LimitExceeded
+from wire.records.changes import PublishMode
 from wire.records.projects import (
     AddOptions,
     Project,
@@ -177,6 +178,7 @@ class Projects:
             filter=options.filter or "",
             private=options.private,
             notes=(),
+            how=options.how or PublishMode.MERGE,
         )
         self._store.add(row)
         if own:
@@ -228,9 +230,11 @@ class Projects:
             credential=credential,
             branch=options.branch or row.branch,
             private=row.private if options.private is None else options.private,
+            how=options.how or row.how,
         )
         own = source.kind is Kind.NONE
-        fetch = not own and (changed != row or options.forget_host_keys)
+        same_way = changed == row._replace(how=changed.how) and not options.forget_host_keys
+        fetch = not own and not same_way
         if fetch:
             changed = changed._replace(state=ProjectState.FETCHING, message="")
         self._store.put(changed)

@@ -10,6 +10,7 @@ from typing import Final
 from services import sqlite
 from services.projects.model import TRANSITIONS, Row
 from wire.errors import NotFound
+from wire.records.changes import PublishMode
 from wire.records.projects import ProjectState
 
 MIGRATIONS: Final = (
@@ -29,6 +30,9 @@ CREATE TABLE project (
     private INTEGER NOT NULL,
     notes TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
+""",
+    """
+ALTER TABLE project ADD COLUMN how TEXT NOT NULL DEFAULT 'merge';
 """,
 )
 """SQL that makes each version from the one before it; `notes` is a list of texts in JSON."""
@@ -122,5 +126,6 @@ def _row(row: sqlite3.Row) -> Row:
     return Row(**dict(row))._replace(
         state=ProjectState(row["state"]),
         private=bool(row["private"]),
+        how=PublishMode(row["how"]),
         notes=tuple(json.loads(row["notes"])),
     )

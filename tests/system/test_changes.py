@@ -135,8 +135,6 @@ def test_a_killed_service_pushes_once(review: Review) -> None:
     before = review.upstream("rev-parse", "main")
     review.hive.hivectl("approve", change, *read, "--no-wait")
     review.hive.run("systemctl", "kill", "--signal=KILL", UNIT)
-    ended = review.hivectl("approve", change, *read, "--no-wait")
-    assert ended["id"] == change
     until_told(review.hive, "gina", "change", f"{change} of web (A page) was approved, and is in")
     log = review.upstream("log", "--first-parent", "--format=%P", "main").split("\n")
     assert log[0].split()[0] == before, "one commit was pushed"

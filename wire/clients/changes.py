@@ -13,7 +13,7 @@ from wire.records.changes import (
     ProjectChange,
     SubmitOptions,
 )
-from wire.types import Str, UInt32, UInt64
+from wire.types import Bytes, Str, UInt32, UInt64
 
 
 class ChangesClient(
@@ -46,6 +46,10 @@ class ChangesClient(
     @remote("Diff")
     async def diff(self, id: UInt64, options: ChangeDiffOptions) -> ChangeDiff:
         """Return what a change changes, and whether it merges."""
+
+    @remote("Bundle")
+    async def bundle(self, id: UInt64, revision: UInt32) -> Bytes:
+        """Return the commits of a revision as a bundle of git; 0: the newest."""
 
     @remote("Comment")
     async def comment(self, id: UInt64, text: Str, options: CommentOptions) -> None:

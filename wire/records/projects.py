@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from wire.records.changes import PublishMode
 from wire.records.codec import dictionary, struct
 from wire.types import Bool, Int64, Str, StrList, UInt32, UInt64
 
@@ -52,6 +53,8 @@ class Project(NamedTuple):
     """Whether its host may be one of a private network, or this host."""
     notes: StrList
     """Sentences about parts of upstream that are not fetched."""
+    how: PublishMode = PublishMode.MERGE
+    """How approved changes get into their branches, unless the approval says otherwise."""
 
 
 @struct
@@ -90,6 +93,8 @@ class AddOptions(NamedTuple):
     depth: UInt32 | None = None
     filter: Str | None = None
     private: Bool = False
+    how: PublishMode | None = None
+    """How approved changes get into their branches; None: merge."""
 
 
 @dictionary()
@@ -101,6 +106,7 @@ class SetOptions(NamedTuple):
     credential: Str | None = None
     """The name of a credential; empty: none."""
     private: Bool | None = None
+    how: PublishMode | None = None
     forget_host_keys: Bool = False
     """Whether the keys of the host are forgotten, and those of the next fetch kept."""
 

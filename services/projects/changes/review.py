@@ -1,31 +1,45 @@
 """The rules of the operator's review: an approval is of the commit on the base that were shown."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
-from services.projects.changes import merges, notices
+from services.projects.changes import bundles, merges, notices
 from services.projects.changes.changes import MAX_COMMENTS, check_text, now
 from services.projects.changes.model import WAITING, Approval, CommentRow, Row
 from services.projects.changes.publishing import Publishing
 from services.projects.changes.store import Store
 from services.projects.repositories import Repositories
+from services.projects.store import Store as ProjectStore
 from wire import names
 from wire.errors import Conflict, LimitExceeded
-from wire.records.changes import ApproveChangeOptions, ChangeState, LineComment, PublishMode
-
-DEFAULT: Final = PublishMode.MERGE
-"""The way of changes into their branches."""
+from wire.records.changes import ApproveChangeOptions, ChangeState, LineComment
 
 
 class Review:
     """The decisions about changes."""
 
-    def __init__(self, store: Store, repositories: Repositories, publishing: Publishing) -> None:
+    def __init__(
+        self,
+        store: Store,
+        projects: ProjectStore,
+        repositories: Repositories,
+        publishing: Publishing,
+    ) -> None:
         self.on_change: Callable[[Row], None] = lambda row: None
         """Called after each change that is on the disk."""
         self._store = store
+        self._projects = projects
         self._repositories = repositories
         self._publishing = publishing
+
+    async def bundle(self, number: int, revision: int | None) -> bytes:
+        """Return the commits of a revision as a bundle of git; None: the newest one.
+
+        Raises:
+            NotFound: there is no such change or revision, or its commits are lost.
+            LimitExceeded: they are too large.
+        """
+        row, found = self._store.get(number), self._store.revision(number, revision)
+        return await bundles.bundle(self._repositories, row, found)
 
     async def approve(
         self,
@@ -55,7 +69,7 @@ class Review:
         if row.state is ChangeState.APPROVED:
             self._publishing.begin(number)
             return
-        how = options.how or DEFAULT
+        how = options.how or self._projects.get(row.project).how
         await merges.check(self._repositories.home(row.project), row, revision, how)
         tip = await self._repositories.commit(row.project, row.branch) or ""
         if tip != base:

@@ -81,7 +81,7 @@ class ChangesRoom(Room):
             self.gate,
             self.projects.fetch_quietly,
         )
-        self.review = Review(self.change_store, self.repositories, self.publishing)
+        self.review = Review(self.change_store, self.store, self.repositories, self.publishing)
         self.deliverer: Deliverer[Notice] = notices.deliverer(self.change_store, self.broker)
         self.rules.on_change = self._heard
         self.projects.on_deleted = self.rules.project_removed
@@ -114,7 +114,7 @@ class ChangesRoom(Room):
                 self._changed_changes.clear()
                 await self._changed_changes.wait()
 
-    async def approved(self, number: int, how: PublishMode = PublishMode.MERGE) -> Row:
+    async def approved(self, number: int, how: PublishMode | None = None) -> Row:
         """Approve a change as it is shown now, and return it when that is carried out."""
         shown = await self.diffed(number)
         options = ApproveChangeOptions(how)

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from git import Commit, Repo
 
-from services.projects.changes.model import merged_reference
+from services.projects.changes.model import merged_reference, reference
 from services.projects.repositories import GIT
 from services.projects.tests.room_of_changes import ChangesRoom
 from services.projects.tests.test_changes_crashes import STRIDES, killed_at
 from services.projects.tests.test_crashes import Steps
 from services.quarantine.tests.worktree import WorkTree
 from wire import names
-from wire.errors import Conflict, InvalidArgument
+from wire.errors import Conflict, InvalidArgument, LimitExceeded
 from wire.records.changes import (
     ApproveChangeOptions,
     ChangeState,
@@ -24,6 +24,7 @@ from wire.records.changes import (
     PublishMode,
     SubmitOptions,
 )
+from wire.records.projects import SetOptions
 
 MERGED, CONFLICT = ChangeState.MERGED, ChangeState.CONFLICT
 
@@ -152,6 +153,42 @@ async def test_a_project_without_upstream_is_moved_itself(
     with Repo(room.root / "notes" / GIT) as repo:
         assert repo.commit("main").hexsha == row.published
         assert repo.commit("main").tree["todo"].data_stream.read() == b"more\n"
+
+
+async def test_the_project_says_how_a_change_gets_into_its_branch(
+    room: ChangesRoom, alice: WorkTree, upstream: WorkTree
+) -> None:
+    assert room.store.get("website").how is PublishMode.MERGE
+    fetches = len(room.changes)
+    await room.projects.set("website", SetOptions(how=PublishMode.SQUASH))
+    assert room.changes[fetches:] == [("website", "ready")], "nothing is to be fetched for that"
+    number = await room.submitted("alice", alice.commit({"page": "one\n"}))
+    await room.approved(number)
+    assert len(tip(upstream).parents) == 1
+    assert str(tip(upstream).message).startswith("A better page\n")
+
+
+async def test_a_change_is_brought_into_a_clone(
+    room: ChangesRoom,
+    alice: WorkTree,
+    upstream: WorkTree,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clone = WorkTree(tmp_path / "clone")
+    clone.git("pull", "-q", str(upstream.path), "main")
+    first, second = alice.commit({"page": "one\n"}), alice.commit({"page": "two\n"})
+    number = await room.submitted("alice", first)
+    await room.rules.update("alice", number, second, "")
+    for revision, commit in ((None, second), (1, first)):
+        file = tmp_path / "bundle"
+        file.write_bytes(await room.review.bundle(number, revision))
+        name = reference(number, revision or 2)
+        clone.git("fetch", "-q", str(file), f"{name}:refs/hive/{revision}")
+        assert clone.git("rev-parse", f"hive/{revision}") == commit
+    monkeypatch.setattr("services.projects.changes.bundles.MAX_BUNDLE", 100)
+    with pytest.raises(LimitExceeded, match=r"has more than 0 MiB. As root, fetch it from"):
+        await room.review.bundle(number, None)
 
 
 async def test_no_text_of_an_agent_is_a_trailer(

@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import sqlite3
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from services.config import Config
 from services.projects.__main__ import build
 from services.projects.changes.model import TRANSITIONS as CHANGE_TRANSITIONS
 from services.projects.interface import Changes1, Projects1
-from services.projects.model import TRANSITIONS
+from services.projects.model import TRANSITIONS, Row
+from services.projects.store import Store
 from services.projects.tests.conftest import LIMIT
 from services.quarantine.tests.worktree import WorkTree
 from wire import names
@@ -22,6 +25,7 @@ from wire.errors import AccessDenied, Conflict, InvalidArgument, NotFound
 from wire.fake_agent import FakeAgent, properties
 from wire.fixtures import Connect
 from wire.principal import DASHBOARD, THE_MANAGER, Kind, Principal, agent
+from wire.records.changes import PublishMode
 from wire.records.lifecycle import ProjectAccess
 from wire.records.projects import AddOptions, HookHeaders, ProjectState, SetOptions
 from wire.testing import FixedPrincipals
@@ -163,7 +167,7 @@ def test_the_policy_lets_two_services_call_one_method_each() -> None:
     }
     assert members["hive-fetch"] == ["FetchAll"]
     assert members["hive-dashboard"] == ["ReceiveHook"]
-    decisions = {"Approve", "Deny", "RequestChanges"}
+    decisions = {"Approve", "Deny", "RequestChanges", "Bundle"}
     assert set(members["hive-agents"]) == set(Changes1.methods) - decisions
     users = {"hive-projects", "root", "hive", "hive-agents", "hive-fetch", "hive-dashboard"}
     assert set(members) == users
@@ -179,9 +183,6 @@ def test_the_readme_has_each_method_and_the_table_of_states() -> None:
 
 
 def test_a_state_that_may_not_follow_is_a_fault_of_ours(tmp_path: Path) -> None:
-    from services.projects.model import Row
-    from services.projects.store import Store
-
     store = Store(tmp_path / "projects.sqlite")
     row = Row("w", "/x", "", ProjectState.FETCHING, "", 0, 1, 0, "", 0, "", False, ("note",))
     store.add(row)
@@ -189,4 +190,37 @@ def test_a_state_that_may_not_follow_is_a_fault_of_ours(tmp_path: Path) -> None:
     store.put(row._replace(state=ProjectState.REMOVING))
     with pytest.raises(ValueError, match="ready does not follow removing"):
         store.put(row._replace(state=ProjectState.READY))
+    store.close()
+
+
+VERSION_1 = """
+CREATE TABLE project (
+    name TEXT PRIMARY KEY,
+    source TEXT NOT NULL,
+    branch TEXT NOT NULL,
+    state TEXT NOT NULL,
+    message TEXT NOT NULL DEFAULT '',
+    fetched INTEGER NOT NULL DEFAULT 0,
+    added INTEGER NOT NULL,
+    size INTEGER NOT NULL DEFAULT 0,
+    credential TEXT NOT NULL,
+    depth INTEGER NOT NULL,
+    filter TEXT NOT NULL,
+    private INTEGER NOT NULL,
+    notes TEXT NOT NULL DEFAULT '[]'
+) STRICT;
+INSERT INTO project VALUES
+    ('w', '/x', 'main', 'ready', '', 2, 1, 3, 'key', 4, '', 1, '["note"]');
+PRAGMA user_version = 1;
+"""
+"""A store of the first version, as it was released; never change it."""
+
+
+def test_a_store_of_the_first_version_is_migrated(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "projects.sqlite")) as db:
+        db.executescript(VERSION_1)
+    store = Store(tmp_path / "projects.sqlite")
+    [row] = store.all()
+    assert (row.name, row.credential, row.depth, row.notes) == ("w", "key", 4, ("note",))
+    assert row.how is PublishMode.MERGE
     store.close()
