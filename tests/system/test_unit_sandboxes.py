@@ -63,6 +63,7 @@ class Unit:
     def writable(self) -> set[str]:
         """The directories in which the unit says that it writes."""
         kept = {f"/var/lib/{name}" for name in self.words("StateDirectory")}
+        kept |= {f"/run/{name}" for name in self.words("RuntimeDirectory")}
         kept |= {f"/var/cache/{name}" for name in self.words("CacheDirectory")}
         return kept | set(self.words("ReadWritePaths"))
 
