@@ -205,6 +205,9 @@ def copy_from(name: str, source: str, target: Path, force: bool) -> None:
     the name that it has. Links and special files are left out, and no file gets special
     permissions. A failure leaves nothing. The copy ends when the disk of TARGET is nearly full:
     when less than 5 % is free, and less than 1 GiB.
+
+    What is copied is the agent's. git, for example, runs the programs that the configuration of a
+    copied repository names.
     """
     from hivectl.host import archives
 
@@ -235,14 +238,24 @@ def copy_from(name: str, source: str, target: Path, force: bool) -> None:
         def skipped(what: str) -> None:
             _left_out(output, what)
 
-        count = archives.unpack(stream, place, skipped, check, replace=force)
+        made = archives.unpack(stream, place, skipped, check, replace=force)
     finally:
         command.close()
+    count = made.files
     what = "1 file" if count == 1 else f"{count} files"
     output.done(
-        {"agent": name, "source": source, "target": str(place), "files": count},
+        {
+            "agent": name,
+            "source": source,
+            "target": str(place),
+            "files": count,
+            "repository": None if made.repository is None else str(place / made.repository),
+        },
         [output.paint(f"{what} copied to {place}", "")],
     )
+    if made.repository is not None:
+        config = literal(str(place / made.repository / "config"))
+        output.note(f"git runs the programs that {config} names: read it before you run git there.")
 
 
 @click.command("copy-to")

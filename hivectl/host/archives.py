@@ -15,7 +15,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.host.tar_entries import Content, Entry, entries
@@ -36,8 +36,19 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE: Final = 1
 
+REPOSITORY: Final = "HEAD"
+"""A file that each git repository has beside its configuration."""
+
 Skipped = Callable[[str], object]
 """Hears of each entry that is left out, and why."""
+
+
+class Unpacked(NamedTuple):
+    """The files and directories that were made of an archive."""
+
+    files: int
+    repository: PurePosixPath | None = None
+    """The directory of a git repository among them, below the target."""
 
 
 def pack(source: Path, to: IO[bytes], skipped: Skipped) -> None:
@@ -118,8 +129,8 @@ def unpack(
     check: Callable[[], object],
     *,
     replace: bool = False,
-) -> int:
-    """Unpack an archive as `target`; return the number of files.
+) -> Unpacked:
+    """Unpack an archive as `target`.
 
     A failure leaves nothing, and the former `target`.
 
@@ -138,7 +149,7 @@ def unpack(
         with _beside(target) as (parent, folder):
             try:
                 with _Unpacking(folder, skipped) as unpacking:
-                    count = unpacking.all_of(stream)
+                    unpacked = unpacking.all_of(stream)
                 check()
                 if _mode(ROOT, folder) is None:
                     raise CommandError(Exit.FAILED, "The container sent no file.")
@@ -146,7 +157,7 @@ def unpack(
             except (OSError, tarfile.TarError, ValueError, EOFError):
                 check()
                 raise
-            return count
+            return unpacked
     except (OSError, tarfile.TarError, ValueError, EOFError) as error:
         said = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise CommandError(Exit.FAILED, f"{target} could not be made: {said}.") from error
@@ -218,6 +229,7 @@ class _Unpacking:
         """The directories from ROOT to the last one that was used, with their descriptors."""
         self._written = 0
         """The bytes since the disk was looked at."""
+        self._repository: PurePosixPath | None = None
 
     def __enter__(self) -> "_Unpacking":
         return self
@@ -225,15 +237,15 @@ class _Unpacking:
     def __exit__(self, *_: object) -> None:
         self._leave(0)
 
-    def all_of(self, stream: IO[bytes]) -> int:
-        """Unpack all entries; return the number of files."""
+    def all_of(self, stream: IO[bytes]) -> Unpacked:
+        """Unpack all entries."""
         self._look()
         count = 0
         for number, entry in enumerate(entries(stream), 1):
             if number > MAX_ENTRIES:
                 raise ValueError(f"the container sends more than {MAX_ENTRIES} entries")
             count += self._one(entry)
-        return count
+        return Unpacked(count, self._repository)
 
     def _one(self, entry: Entry) -> int:
         """Unpack one entry; return 1 for a file."""
@@ -244,6 +256,8 @@ class _Unpacking:
             mode = entry.mode & FILE_MODE & ~self._umask | 0o700
             os.fchmod(self._directory(parts), mode)
         elif entry.is_file:
+            if parts[-1] == REPOSITORY and self._repository is None:
+                self._repository = PurePosixPath(*parts[1:-1])
             self._write(parts, entry.content, entry.mode & FILE_MODE | 0o600)
             return 1
         else:

@@ -52,7 +52,7 @@ def endless() -> Iterator[bytes]:
 def unpacked(
     stream: io.RawIOBase, target: Path, check: Callable[[], object] = bool, **more: bool
 ) -> int:
-    return archives.unpack(io.BufferedReader(stream), target, str, check, **more)
+    return archives.unpack(io.BufferedReader(stream), target, str, check, **more).files
 
 
 def entry(name: str, kind: bytes = tarfile.REGTYPE, **more: Any) -> tarfile.TarInfo:
@@ -82,7 +82,7 @@ def test_an_archive_reaches_only_its_own_directory(tmp_path: Path) -> None:
     left_out: list[str] = []
     target = tmp_path / "deep/target"
     target.parent.mkdir()
-    assert archives.unpack(data, target, left_out.append, bool) == 2
+    assert archives.unpack(data, target, left_out.append, bool).files == 2
     assert len(left_out) == 6
     assert (target / "set").stat().st_mode & 0o7000 == 0
     # The file that would have gone through the link lies in a directory of that name.

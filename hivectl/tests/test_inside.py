@@ -119,9 +119,15 @@ async def test_a_directory_goes_there_and_back(
         back = tmp_path / "back"
         ran = await hivectl("copy-from", "alice", str(there), str(back), "--json")
         assert ran.code == Exit.OK, ran.err
-        assert ran.json["files"] == 2
+        assert (ran.json["files"], ran.json["repository"]) == (2, None)
         assert (back / "deep/file").read_bytes() == (source / "deep/file").read_bytes()
         assert not (back / "link").is_symlink()
+        assert "git runs" not in ran.err
+        # git would run the programs that an agent's configuration of a repository names.
+        (inside / "work/.git").mkdir(parents=True)
+        (inside / "work/.git/HEAD").touch()
+        ran = await hivectl("copy-from", "alice", str(inside / "work"), str(tmp_path / "work"))
+        assert f"git runs the programs that {tmp_path}/work/.git/config names" in ran.err
         # Into a directory, the second time.
         codes = [(await hivectl("copy-from", "alice", str(there), str(back))).code for _ in "12"]
         assert codes == [Exit.OK, Exit.CONFLICT]
