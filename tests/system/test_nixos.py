@@ -23,6 +23,7 @@ SUITES = (
     "stopped",
     "sleep",
     "own_network",
+    "project_agents",
 )
 """The files that hold for both backends."""
 
