@@ -74,7 +74,7 @@ async def run(
         async with asyncio.timeout(seconds):
             out, err = await process.communicate()
     except TimeoutError:
-        raise GitError(f"git {arguments[-1]} took longer than {seconds:g} s") from None
+        raise GitError(f"git {_verb(arguments)} took longer than {seconds:g} s") from None
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
@@ -82,3 +82,14 @@ async def run(
             await process.wait()
     message = " ".join(err.decode(errors="replace").split())[:_MESSAGE]
     return Ended(process.returncode or 0, out.decode(errors="replace"), message)
+
+
+def _verb(arguments: Sequence[str]) -> str:
+    """Return the command of git among its arguments: the first that belongs to no option."""
+    before = ("", *arguments)
+    words = (
+        word
+        for option, word in zip(before, arguments, strict=False)
+        if option not in ("-C", "-c") and not word.startswith("-")
+    )
+    return next(words, "")
