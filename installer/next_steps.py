@@ -11,4 +11,6 @@ Hyperhive is installed. Run as root:
   3. Open your page:  hivectl login-link
      (if your browser is on another machine, run there:  ssh -L 7000:127.0.0.1:7000 HOST)
   4. Create an agent, or ask the manager for one:  hivectl spawn alice
+Root and the members of the group hive operate the hive: `getent group hive` lists them. If other
+software has made that group, take its users out of it first.
 The settings are in /etc/hyperhive/hyperhive.toml. `hivectl --help` lists the commands."""
