@@ -39,6 +39,7 @@ class WorkingCopy:
     Attributes:
         path: Its directory.
         upstream: The repository of the project.
+        made: How often this harness has made the directory.
     """
 
     def __init__(self, project: str, work: Path, repositories: Path) -> None:
@@ -51,6 +52,7 @@ class WorkingCopy:
         """
         self.path = work / project
         self.upstream = repositories / f"{project}.git"
+        self.made = 0
         self._project = project
 
     def branch(self) -> str:
@@ -173,6 +175,7 @@ class WorkingCopy:
         if self.path.exists():
             self.path.rmdir()
         new.rename(self.path)
+        self.made += 1
         log.info("the working copy of the project %s is in %s", self._project, self.path)
 
     async def _waits_for_first_commit(self) -> bool:

@@ -43,6 +43,11 @@ class Projects:
         self._told = {name: asyncio.Event() for name in self._copies}
 
     @property
+    def made(self) -> int:
+        """How many directories of working copies this harness has made."""
+        return sum(copy.made for _, copy in self._copies.values())
+
+    @property
     def has_moved(self) -> bool:
         """Whether the agent is to be told of a move at once."""
         return bool(self._moved)

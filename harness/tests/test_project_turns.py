@@ -26,10 +26,16 @@ async def test_turns_run_in_the_working_copy_and_hear_of_moves(
     session = (harness.state / "hyperhive-session-id").read_text()
     assert await harness.stop() == 0
 
+    away = upstream.path.rename(harness.root / "away")
     await harness.start(projects=WEB)
+    early = await hive.push("where are you")
+    await hive.until(lambda: early in hive.acknowledged)
+    assert str(harness.state) in hive.sent[1]["body"]
+    assert "of the project web cannot be made" in harness.events("wake")[-1]["prompt"]
+    away.rename(upstream.path)
     second = await hive.push("where are you")
     await hive.until(lambda: second in hive.acknowledged)
-    assert hive.sent[1]["body"].split() == [str(upstream.work / "web"), "main"]
+    assert hive.sent[2]["body"].split() == [str(upstream.work / "web"), "main"]
     assert (harness.state / "hyperhive-session-id").read_text() == session
     assert not [e for e in harness.events("note") if "could not be continued" in e["text"]]
     prompt = (harness.root / "run/prompt.md").read_text()

@@ -50,6 +50,7 @@ class TurnRunner:
         self._reporter = parts.reporter
         self._inbox = parts.inbox
         self._projects = parts.projects
+        self._made = 0
         self._todo = todo
         self._forgetful = True
         """Whether the model's context may have lost the list of steps."""
@@ -69,6 +70,9 @@ class TurnRunner:
             TurnError: the turn failed.
         """
         await self._projects.prepare()
+        if self._projects.made != self._made:
+            self._made = self._projects.made
+            await self._claude.close()  # it works in another directory
         await self._open()
         from claude_agent_sdk import StreamEvent  # after it was loaded in a thread
 
