@@ -185,3 +185,29 @@ async def test_a_number_of_a_revision_is_used_once(tmp_path: Path, upstream: Wor
     assert await room.rules.update("alice", number, alice.commit({"page": "two\n"}), "") == 3
     check_agreement(room)
     await room.stop()
+
+
+async def test_a_revision_whose_reference_exists_is_kept(
+    tmp_path: Path, upstream: WorkTree
+) -> None:
+    room = ChangesRoom(tmp_path / "projects")
+    await room.start()
+    await room.added("website", str(upstream.path))
+    alice = room.copy("alice", "website")
+    number = await room.submitted("alice", alice.commit({"page": "one\n"}))
+    room.change_store.move(number, ChangeState.CHANGES_REQUESTED, 1)
+    commit = alice.commit({"page": "two\n"})
+    with pytest.MonkeyPatch.context() as patched:
+
+        def killed(*_arguments: object) -> None:
+            raise KilledError
+
+        patched.setattr(Store, "record", killed)
+        with pytest.raises(KilledError):
+            await room.rules.update("alice", number, commit, "new")
+    await room.stop()
+    await room.start()
+    check_agreement(room)
+    assert room.change_store.revision(number).commit == commit
+    assert room.change_store.get(number).state is ChangeState.OPEN
+    await room.stop()
