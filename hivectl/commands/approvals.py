@@ -29,6 +29,7 @@ from hivectl.session import hive_command
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
     from wire.records.approvals import Approval
+    from wire.records.changes import ProjectChange
     from wire.records.ledger import Budget, Egress
 
 TITLE_COLUMNS = 200
@@ -77,19 +78,21 @@ _base = click.option(
 async def pending(hive: "Hive", output: Output, everything: bool, full: bool) -> None:
     """List the requests that wait for your approval.
 
-    `hivectl diff ID` shows what a request changes. Below are the hosts that were refused to agents
-    and about which you have not decided (`hivectl allow-egress`, `hivectl deny-egress`), and the
-    budgets that are used up (`hivectl answer`). In the JSON, these have the `kind` `egress` and
-    `budget`.
+    `hivectl diff ID` shows what a request changes. Below are the changes of projects that are open
+    (`hivectl review`), the hosts that were refused to agents and about which you have not decided
+    (`hivectl allow-egress`, `hivectl deny-egress`), and the budgets that are used up (`hivectl
+    answer`). In the JSON, these have the `kind` `change`, `egress` and `budget`.
     """
     from wire.records.approvals import ApprovalFilter, ApprovalState
 
     state = None if everything else ApprovalState.PENDING
     requests = await hive.approvals.list_approvals(ApprovalFilter(state=state))
+    waiting = await _open_changes(hive, output)
     refused, exhausted = await _of_ledger(hive, output)
     nothing = ["no requests yet" if everything else "no pending requests"]
     lines = _lines(requests, output) if full else _table(requests, output)
     for title, more in (
+        ("open changes:", changes.table(waiting, output)),
         ("refused hosts:", _refused_table(refused, output)),
         ("budgets that are used up:", _exhausted_lines(exhausted)),
     ):
@@ -98,11 +101,25 @@ async def pending(hive: "Hive", output: Output, everything: bool, full: bool) ->
     output.show(
         [
             *map(json_forms.approval, requests),
+            *map(json_forms.pending_change, waiting),
             *map(json_forms.pending_egress, refused),
             *map(json_forms.pending_budget, exhausted),
         ],
         lines or nothing,
     )
+
+
+async def _open_changes(hive: "Hive", output: Output) -> "list[ProjectChange]":
+    """Return the changes that wait for the operator; there are none without hive-projects."""
+    from wire.errors import HiveError
+    from wire.records.changes import ChangeFilter, ChangeState
+
+    wanted = ChangeFilter(state=ChangeState.OPEN)
+    try:
+        return await hive.changes.within(LEDGER_SECONDS).list_changes(wanted)
+    except HiveError as error:
+        output.explain([f"Changes of projects are not known: {error}"], always=True)
+        return []
 
 
 async def _of_ledger(hive: "Hive", output: Output) -> "tuple[list[Egress], list[Budget]]":

@@ -81,11 +81,21 @@ async def changes(
     `open` ones wait for you: `hivectl review CHANGE` shows one. `changes-requested` and `conflict`
     ones wait for their agents.
     """
-    from wire import names
     from wire.records.changes import ChangeFilter
 
     wanted = ChangeFilter(project=project, agent=agent, closed=everything)
     found = await hive.changes.list_changes(wanted)
+    nothing = ["no changes yet" if everything else "no changes wait for anybody"]
+    output.show(
+        [json_forms.project_change(one) for one in found],
+        table(found, output) or nothing,
+    )
+
+
+def table(found: "Sequence[ProjectChange]", output: Output) -> list[str]:
+    """Return the lines of a table of changes."""
+    from wire import names
+
     rows: list[Row] = [
         [
             names.change(one.id),
@@ -100,11 +110,7 @@ async def changes(
         for one in found
     ]
     headers = ["ID", "PROJECT", "AGENT", "BRANCH", "REV", "CHANGED", "STATE", "TITLE"]
-    nothing = ["no changes yet" if everything else "no changes wait for anybody"]
-    output.show(
-        [json_forms.project_change(one) for one in found],
-        output.table(headers, rows, optional=("REV", "CHANGED")) or nothing,
-    )
+    return output.table(headers, rows, optional=("REV", "CHANGED"))
 
 
 @click.command()

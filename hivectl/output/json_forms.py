@@ -342,3 +342,8 @@ def change_diff(record: "ChangeDiff") -> dict[str, Json]:
         "files": [one._asdict() for one in record.files],
         "commits": [one._asdict() | {"at": iso_time(one.at)} for one in record.commits],
     }
+
+
+def pending_change(record: "ProjectChange") -> dict[str, Json]:
+    """Return an open change among all that waits for the operator."""
+    return {"kind": "change", **project_change(record)}

@@ -44,6 +44,21 @@ async def test_changes_are_listed(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (shown[0]["id"], shown[0]["published"]) == ("c12", None)
 
 
+async def test_open_changes_wait_with_all_else(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert "open changes" not in (await hivectl("pending")).out
+    hive.changes.add(12)
+    out = (await hivectl("pending")).out
+    assert "\nopen changes:\nID   PROJECT" in out
+    assert "\nc12  website" in out
+    assert calls(hive, "list")[-1] == (ChangeFilter(state=ChangeState.OPEN),)
+    [shown] = [
+        one
+        for one in json.loads((await hivectl("pending", "--json")).out)
+        if one["kind"] == "change"
+    ]
+    assert (shown["id"], shown["title"]) == ("c12", "A better page")
+
+
 async def test_a_review_shows_all_of_a_change(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.changes.add(12)
     hive.changes.findings = ["It makes executable: 'page'."]
