@@ -186,17 +186,16 @@ class Fetches:
         repositories = self._repositories
         branch = self._store.get(name).branch or branch
         await repositories.set_head(name, branch)
-        size, notes, there, contents = await asyncio.gather(
+        size, notes, branches = await asyncio.gather(
             repositories.size(name),
             repositories.notes(name, branch),
-            repositories.commit(name, branch),
-            repositories.contents(name),
+            repositories.branches(name),
         )
         row = self._store.get(name)._replace(
             branch=branch, size=size, notes=notes, fetched=time.time_ns() // 1000
         )
-        if there is None and contents.branch_count:
-            known = ", ".join(one.name for one in contents.branches[:5])
+        if branches and branch not in branches:
+            known = ", ".join(branches[:5])
             self._put(
                 row._replace(
                     state=ProjectState.FAILED,
@@ -205,7 +204,7 @@ class Fetches:
                 )
             )
             return
-        if there is None:
+        if not branches:
             row = row._replace(notes=(_NO_COMMITS, *notes))
         self._put(row._replace(state=ProjectState.READY, message=""))
 

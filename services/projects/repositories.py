@@ -38,6 +38,7 @@ _REFSPECS: Final = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _HEAD: Final = re.compile(r"^ref: refs/heads/(\S+)\tHEAD$", re.MULTILINE)
 _PROMISOR: Final = "upstream"
 _LISTED: Final = "%(refname:strip=2)%00%(objectname)%00%(committerdate:unix)%00%(contents:subject)"
+_NOTED: Final = (".gitmodules", ".gitattributes")
 _MICROSECONDS: Final = 1_000_000
 _SUBJECT: Final = 200
 _LAST: Final = 253_402_300_799
@@ -350,6 +351,18 @@ class Repositories:
         """Return the commit of a branch; None: there is no such branch, or no commit yet."""
         return await resolve(self.home(name), f"refs/heads/{branch}")
 
+    async def branches(self, name: str) -> list[str]:
+        """Return the names of all branches."""
+        listed = await git(
+            self.home(name),
+            "for-each-ref",
+            "--format=%(refname:strip=2)",
+            "refs/heads",
+            limit=2**24,
+            conditions=_OURS,
+        )
+        return listed.decode(errors="replace").splitlines()
+
     async def contents(self, name: str) -> Contents:
         """Return the branches, those with the newest commits first, and the number of tags."""
         home = self.home(name)
@@ -372,26 +385,35 @@ class Repositories:
     async def notes(self, name: str, branch: str) -> tuple[str, ...]:
         """Return sentences about what the branch refers to, and a fetch does not bring."""
         home, found = self.home(name), []
-        modules = await run(
+        modules, attributes = (f"refs/heads/{branch}:{file}" for file in _NOTED)
+        # Most projects have neither. The answer has a line for each, in this order.
+        asked = f"{modules}\n{attributes}\n".encode()
+        listed = await run(home, "cat-file", "--batch-check", stdin=asked)
+        there = [b" blob " in line for line in listed.output.splitlines()]
+        has_modules, has_attributes = there if len(there) == len(_NOTED) else (False, False)
+        if has_modules and (count := await self._submodules(home, modules)):
+            noun = "submodule" if count == 1 else "submodules"
+            found.append(f"It refers to {count} {noun}, whose contents are not fetched.")
+        if has_attributes:
+            text = (await run(home, "cat-file", "blob", attributes, conditions=_OURS)).output
+            if re.search(rb"\bfilter=lfs\b", text):
+                found.append(
+                    "Files of Git LFS are kept as the pointers in their place; their contents are "
+                    "not fetched."
+                )
+        return tuple(found)
+
+    @staticmethod
+    async def _submodules(home: Path, modules: str) -> int:
+        listed = await run(
             home,
             "config",
-            f"--blob=refs/heads/{branch}:.gitmodules",
+            f"--blob={modules}",
             "--name-only",
             "--get-regexp",
             r"^submodule\..*\.path$",
         )
-        if count := len(modules.output.splitlines()):
-            noun = "submodule" if count == 1 else "submodules"
-            found.append(f"It refers to {count} {noun}, whose contents are not fetched.")
-        attributes = await run(
-            home, "cat-file", "blob", f"refs/heads/{branch}:.gitattributes", conditions=_OURS
-        )
-        if re.search(rb"\bfilter=lfs\b", attributes.output):
-            found.append(
-                "Files of Git LFS are kept as the pointers in their place; their contents are not "
-                "fetched."
-            )
-        return tuple(found)
+        return len(listed.output.splitlines())
 
     async def tidy(self, name: str) -> None:
         """Pack the repository anew if it has many packs; no object is removed."""
