@@ -349,7 +349,12 @@ class Repositories:
 
     async def commit(self, name: str, branch: str) -> str | None:
         """Return the commit of a branch; None: there is no such branch, or no commit yet."""
-        return await resolve(self.home(name), f"refs/heads/{branch}")
+        # A name that git would take for an expression, such as main~1, is none of a branch.
+        reference = f"refs/heads/{branch}"
+        form = "--format=%(objectname) %(refname)"
+        listed = await git(self.home(name), "for-each-ref", form, "--", reference)
+        found = (line.split(" ", 1) for line in listed.decode(errors="replace").split("\n")[:-1])
+        return next((commit for commit, one in found if one == reference), None)
 
     async def branches(self, name: str) -> list[str]:
         """Return the names of all branches."""

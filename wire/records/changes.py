@@ -152,9 +152,11 @@ class ChangeDiff(NamedTuple):
     base: Str
     """The commit of the branch now, which an approval names; empty: the branch has none."""
     merge_base: Str
-    """The commit with which the diff begins; empty: everything is added."""
+    """The commit with which the diff begins; empty: everything is added. If a change and its branch
+    went apart in several places, that is the branch, and the diff ends with the merge."""
     diff: Str
-    """A unified diff, or the account of `git range-diff` between two revisions."""
+    """A unified diff. The one between two revisions begins with the earlier one as it would be on
+    the base of the later one, with marks where that conflicts."""
     cut: Bool
     """Whether the diff is too long, and ends early."""
     files: list[ChangedFile]

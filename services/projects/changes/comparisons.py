@@ -1,10 +1,11 @@
 """The changes as the operator reads them: lines, files, commits, and whether they merge."""
 
 import asyncio
+import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.projects.changes import merges, trees
 from services.projects.changes.model import ALIVE, RevisionRow, Row
@@ -40,6 +41,19 @@ _SUBJECT: Final = 200
 _LISTING: Final = 2**22
 
 
+class _Review(NamedTuple):
+    """What is compared for the review of a revision."""
+
+    home: Path
+    conditions: Conditions
+    row: Row
+    revision: RevisionRow
+    start: str
+    """The commit with which the diff begins; empty: everything is added."""
+    end: str
+    """The commit or the tree with which it ends."""
+
+
 class Comparisons:
     """The differences that changes make. git computes two at a time."""
 
@@ -66,89 +80,74 @@ class Comparisons:
         home = self._repositories.home(row.project)
         if not self._repositories.exists(row.project):
             raise _lost(row)
-        async with self._slots:
+        async with self._slots, self._tried(home) as conditions:
             tip = await self._repositories.commit(row.project, row.branch) or ""
-            base = await self._base(home, row, revision, tip)
-            commits = await _commits(home, revision.commit, base)
-            lines, cut = await self._lines(home, row, revision, base, commits, options)
+            merged, conflicts = await _merged(home, row, tip, revision.commit, conditions)
+            bases = await self._bases(home, row, revision, tip)
+            # One of several bases alone would hide what the commit takes back of the others.
+            start, end = (tip, merged) if len(bases) > 1 else (bases[0], revision.commit)
+            commits = await _commits(home, revision.commit, start)
+            review = _Review(home, conditions, row, revision, start, end)
+            lines, cut = await self._lines(review, commits, options)
             return ChangeDiff(
                 revision=revision.number,
                 commit=revision.commit,
                 base=tip,
-                merge_base=base,
+                merge_base=start,
                 diff=lines,
                 cut=cut,
-                files=await _files(home, base or trees.EMPTY, revision.commit),
+                files=await _files(home, start or trees.EMPTY, end, conditions),
                 commits=commits,
-                conflicts=await self.conflicts(row, tip, revision.commit),
+                conflicts=conflicts,
             )
 
-    async def conflicts(self, row: Row, tip: str, commit: str) -> list[str]:
-        """Return the files in which a commit does not merge into its branch.
-
-        Args:
-            row: the change; one whose state is final has no conflicts.
-            tip: the commit of the branch; empty: it has none.
-            commit: the commit.
-        """
-        if not tip or row.state not in ALIVE:
-            return []
-        home = self._repositories.home(row.project)
-        # A merge that is only tried must leave no objects behind.
+    @contextlib.asynccontextmanager
+    async def _tried(self, home: Path) -> AsyncIterator[Conditions]:
+        """Give a git conditions under which the objects that it makes are gone afterwards."""
         with tempfile.TemporaryDirectory(prefix="hive-merge-", dir=self._scratch) as objects:
             elsewhere = {
                 "GIT_OBJECT_DIRECTORY": objects,
                 "GIT_ALTERNATE_OBJECT_DIRECTORIES": f"{home}/objects",
             }
-            conditions = Conditions(environment=elsewhere)
-            try:
-                await merges.merged_tree(home, tip, commit, conditions)
-            except merges.ConflictingError as error:
-                return error.paths
-        return []
+            yield Conditions(environment=elsewhere)
 
     @staticmethod
-    async def _base(home: Path, row: Row, revision: RevisionRow, tip: str) -> str:
-        """Return the commit with which the diff begins."""
+    async def _bases(home: Path, row: Row, revision: RevisionRow, tip: str) -> list[str]:
+        """Return the commits from which the branch and the revision went apart; at least one."""
         if not tip:
-            return revision.base
-        ended = await run(home, "merge-base", tip, revision.commit)
+            return [revision.base]
+        ended = await run(home, "merge-base", "--all", tip, revision.commit)
         if ended.status not in (0, 1):
             raise _lost(row)
-        found = ended.output.decode().strip()
+        found = ended.output.decode().split()
         # A change that is merged differs from its branch in nothing.
-        return revision.base if found == revision.commit else found
+        return [revision.base] if found == [revision.commit] else found or [""]
 
     async def _lines(
-        self,
-        home: Path,
-        row: Row,
-        revision: RevisionRow,
-        base: str,
-        commits: Sequence[ChangeCommit],
-        options: ChangeDiffOptions,
+        self, review: _Review, commits: Sequence[ChangeCommit], options: ChangeDiffOptions
     ) -> tuple[str, bool]:
+        home, revision, conditions = review.home, review.revision, review.conditions
         context = 3 if options.context is None else options.context
         shown = [*_DIFF, f"--unified={context}"]
         if options.functions:
             shown.append("--function-context")
-        chosen = [f":(top,literal){options.path}"] if options.path else []
+        chosen = ["--", *([f":(top,literal){options.path}"] if options.path else [])]
         if options.since is not None:
-            old = self._store.revision(row.id, options.since)
-            if old.base != revision.base and old.base and revision.base:
-                return await _range_diff(home, old, revision)
-            return await _cut(home, "diff", *shown, old.commit, revision.commit, "--", *chosen)
+            old = self._store.revision(review.row.id, options.since)
+            start = await _carried(home, old, revision, conditions)
+            between = (start, revision.commit)
+            return await _cut(home, "diff", *shown, *between, *chosen, conditions=conditions)
         if options.commit is not None:
             known = [one.commit for one in commits if one.commit.startswith(options.commit)]
             if not options.commit or len(known) != 1:
                 raise NotFound(
-                    f"{names.change(row.id)} has no commit {options.commit[:40]!r}; give one of "
-                    "those that are listed."
+                    f"{names.change(review.row.id)} has no commit {options.commit[:40]!r}; give "
+                    "one of those that are listed."
                 )
             whole = ("--format=", "--first-parent", "-m", "--root")
-            return await _cut(home, "log", "-1", "-p", *whole, *shown, known[0], "--", *chosen)
-        between = (base or trees.EMPTY, revision.commit)
-        return await _cut(home, "diff", *shown, *between, "--", *chosen)
+            return await _cut(home, "log", "-1", "-p", *whole, *shown, known[0], *chosen)
+        between = (review.start or trees.EMPTY, review.end)
+        return await _cut(home, "diff", *shown, *between, *chosen, conditions=conditions)
 
 
 def _lost(row: Row) -> NotFound:
@@ -158,21 +157,39 @@ def _lost(row: Row) -> NotFound:
     )
 
 
-async def _range_diff(home: Path, old: RevisionRow, new: RevisionRow) -> tuple[str, bool]:
-    """Return how the commits of two revisions differ that branch off from different commits."""
-    return await _cut(
-        home,
-        "range-diff",
-        "--no-color",
-        "--no-notes",
-        f"{old.base}..{old.commit}",
-        f"{new.base}..{new.commit}",
-    )
+async def _merged(
+    home: Path, row: Row, tip: str, commit: str, conditions: Conditions
+) -> tuple[str, list[str]]:
+    """Return the commit, or its merge with its branch, and the files that do not merge.
+
+    A branch without a commit, and a change whose state is final, need no merge.
+    """
+    if not tip or row.state not in ALIVE:
+        return commit, []
+    try:
+        return await merges.merged_tree(home, tip, commit, conditions), []
+    except merges.ConflictingError as error:
+        return error.tree, error.paths
 
 
-async def _cut(home: Path, *command: str) -> tuple[str, bool]:
+async def _carried(home: Path, old: RevisionRow, new: RevisionRow, conditions: Conditions) -> str:
+    """Return the tree of an earlier revision on the base of a later one.
+
+    What differs between that and the later revision is its agent's doing, also within merges.
+    """
+    tree = await merges.tree_of(home, old.commit)
+    if old.base == new.base:
+        return tree
+    before, onto = [await merges.tree_of(home, one) for one in (old.base, new.base)]
+    try:
+        return await merges.moved_tree(home, before, onto, tree, conditions)
+    except merges.ConflictingError as error:
+        return error.tree
+
+
+async def _cut(home: Path, *command: str, conditions: Conditions | None = None) -> tuple[str, bool]:
     """Return the output of a git, and whether it was too long."""
-    ended = await run(home, *command, limit=MAX_DIFF)
+    ended = await run(home, *command, limit=MAX_DIFF, conditions=conditions)
     if ended.status:
         raise GitFailed(ended.message or "git cannot compare the commits")
     output = ended.output
@@ -195,7 +212,7 @@ async def _commits(home: Path, commit: str, base: str) -> list[ChangeCommit]:
     return found
 
 
-async def _files(home: Path, old: str, new: str) -> list[ChangedFile]:
+async def _files(home: Path, old: str, new: str, conditions: Conditions) -> list[ChangedFile]:
     listed = await run(
         home,
         "diff-tree",
@@ -208,6 +225,7 @@ async def _files(home: Path, old: str, new: str) -> list[ChangedFile]:
         old,
         new,
         limit=_LISTING,
+        conditions=conditions,
     )
     raw: list[tuple[list[str], bytes, bytes]] = []
     counts: dict[bytes, tuple[str, str]] = {}
@@ -225,7 +243,8 @@ async def _files(home: Path, old: str, new: str) -> list[ChangedFile]:
                 path = next(fields, b"")
             counts[path] = (added.decode(), removed.decode())
     raw = raw[:MAX_FILES]
-    sizes = await _sizes(home, {name for about, _, _ in raw for name in about[2:4]})
+    named = {name for about, _, _ in raw for name in about[2:4]}
+    sizes = await _sizes(home, named, conditions)
     return [_file(about, first, second, counts, sizes) for about, first, second in raw]
 
 
@@ -252,9 +271,11 @@ def _file(
     )
 
 
-async def _sizes(home: Path, objects: set[str]) -> dict[str, int]:
-    asked = "".join(f"{name}\n" for name in sorted(objects))
-    listed = await git(home, "cat-file", "--batch-check", stdin=asked.encode(), limit=_LISTING)
+async def _sizes(home: Path, objects: set[str], conditions: Conditions) -> dict[str, int]:
+    asked = "".join(f"{name}\n" for name in sorted(objects)).encode()
+    listed = await git(
+        home, "cat-file", "--batch-check", stdin=asked, limit=_LISTING, conditions=conditions
+    )
     return dict(_sized(listed.decode().splitlines()))
 
 

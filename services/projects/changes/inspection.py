@@ -81,14 +81,21 @@ async def inspect(home: Path, commit: str, tip: str, *, project: str, branch: st
 async def _base(home: Path, commit: str, tip: str, project: str, branch: str) -> str:
     if not tip:
         return ""
-    ended = await run(home, "merge-base", tip, commit)
-    base = ended.output.decode().strip()
-    if ended.status or not base:
+    ended = await run(home, "merge-base", "--all", tip, commit)
+    bases = ended.output.decode().split()
+    if ended.status or not bases:
         raise Conflict(
             f"The commit {commit[:12]} does not descend from any commit of {project}: it shares no "
             f"history with the branch {branch}. Make your change on top of `origin/{branch}`, "
             "and submit that commit."
         )
+    if len(bases) > 1:
+        raise Conflict(
+            f"The commit {commit[:12]} and the branch {branch} went apart in {len(bases)} places, "
+            "between which nobody can see what your change is. Run `git fetch` and `git merge "
+            f"origin/{branch}` (or rebase onto it), and submit the result."
+        )
+    [base] = bases
     if base == commit:
         raise Conflict(
             f"The commit {commit[:12]} is part of the branch {branch} of {project} already. Commit "

@@ -39,8 +39,10 @@ class Merged(NamedTuple):
 class ConflictingError(Exception):
     """Two trees do not merge."""
 
-    def __init__(self, paths: list[str]) -> None:
+    def __init__(self, tree: str, paths: list[str]) -> None:
         super().__init__()
+        self.tree = tree
+        """The merge with marks where they conflict."""
         self.paths = paths
 
 
@@ -57,10 +59,50 @@ async def merged_tree(
     if ended.status not in (0, 1):
         raise GitFailed(ended.message or "git merge-tree failed")
     tree, *paths = ended.output.split(b"\0")
-    if ended.status:
+    # Only conflicts make it long.
+    if ended.status or ended.cut:
         found = [trees.text(path) for path in dict.fromkeys(paths) if path]
-        raise ConflictingError(found[:MAX_CONFLICTS])
+        raise ConflictingError(tree.decode(), found[:MAX_CONFLICTS])
     return tree.decode().strip()
+
+
+async def moved_tree(
+    home: Path, before: str, onto: str, tree: str, conditions: Conditions | None = None
+) -> str:
+    """Return the tree `onto` with what differs between the trees `before` and `tree`.
+
+    The three trees become commits of one small history, in which git finds the merge base.
+
+    Raises:
+        ConflictingError: that does not merge.
+    """
+    root = await _bare_commit(home, before, "", conditions)
+    ours = await _bare_commit(home, onto, root, conditions)
+    theirs = await _bare_commit(home, tree, root, conditions)
+    return await merged_tree(home, ours, theirs, conditions)
+
+
+async def tree_of(home: Path, commit: str) -> str:
+    """Return the tree of a commit; without one, the empty tree."""
+    return await _resolved(home, f"{commit}^{{tree}}") if commit else trees.EMPTY
+
+
+async def _bare_commit(home: Path, tree: str, parent: str, conditions: Conditions | None) -> str:
+    who = HIVE + b" 0 +0000"
+    parents = [f"parent {parent}".encode()] if parent else []
+    lines = [f"tree {tree}".encode(), *parents, b"author " + who, b"committer " + who, b"", b"x\n"]
+    return await _written(home, b"\n".join(lines), conditions)
+
+
+async def _written(home: Path, commit: bytes, conditions: Conditions | None = None) -> str:
+    written = ("-t", "commit", "-w", "--stdin")
+    made = await git(home, "hash-object", *written, stdin=commit, conditions=conditions)
+    return made.decode().strip()
+
+
+async def _resolved(home: Path, name: str) -> str:
+    found = await git(home, "rev-parse", "--verify", "--end-of-options", name)
+    return found.decode().strip()
 
 
 async def merge(home: Path, row: Row, revision: RevisionRow, approval: Approval) -> Merged:
@@ -149,30 +191,19 @@ class _Made:
         """Return the commit again, on top of another one."""
         content = await git(self._home, "cat-file", "commit", commit, limit=_COMMIT)
         head, _, message = content.partition(b"\n\n")
-        tree = await self._resolved(f"{commit}^{{tree}}")
+        tree = await tree_of(self._home, commit)
         if parent != onto:
-            tree = await self._moved(parent, onto, tree)
+            before, there = [await tree_of(self._home, one) for one in (parent, onto)]
+            tree = await moved_tree(self._home, before, there, tree)
         kept = [line for line in head.split(b"\n") if line.startswith((b"author ", b"encoding "))]
         author = next(line for line in kept if line.startswith(b"author "))
         encoding = [line for line in kept if line.startswith(b"encoding ")]
         text = _OURS.sub(b"> ", message).rstrip(b"\n") + b"\n\n" + self._trailers
-        return await self._written(tree, [onto] if onto else [], author, encoding, text)
-
-    async def _moved(self, parent: str, onto: str, tree: str) -> str:
-        """Return `tree` with what differs between `parent` and `onto`.
-
-        The three trees become commits of one small history, in which git finds the merge base.
-        """
-        start = await self._resolved(f"{parent}^{{tree}}") if parent else trees.EMPTY
-        there = await self._resolved(f"{onto}^{{tree}}") if onto else trees.EMPTY
-        root = await self._commit(start, [], b"before\n")
-        ours = await self._commit(there, [root], b"ours\n")
-        theirs = await self._commit(tree, [root], b"theirs\n")
-        return await merged_tree(self._home, ours, theirs)
+        return await self._put(tree, [onto] if onto else [], author, encoding, text)
 
     async def _tree(self) -> str:
         if not self._base:
-            return await self._resolved(f"{self._revision.commit}^{{tree}}")
+            return await tree_of(self._home, self._revision.commit)
         return await merged_tree(self._home, self._base, self._revision.commit)
 
     def _text(self, title: str) -> bytes:
@@ -182,9 +213,9 @@ class _Made:
     async def _commit(self, tree: str, parents: Sequence[str], text: bytes) -> str:
         agent = self._row.agent
         author = f"author {agent} <{agent}@hive.invalid> ".encode() + self._date
-        return await self._written(tree, parents, author, [], text)
+        return await self._put(tree, parents, author, [], text)
 
-    async def _written(
+    async def _put(
         self,
         tree: str,
         parents: Sequence[str],
@@ -201,13 +232,7 @@ class _Made:
             b"",
             text,
         ]
-        content = b"\n".join(lines)
-        made = await git(self._home, "hash-object", "-t", "commit", "-w", "--stdin", stdin=content)
-        return made.decode().strip()
-
-    async def _resolved(self, name: str) -> str:
-        found = await git(self._home, "rev-parse", "--verify", "--end-of-options", name)
-        return found.decode().strip()
+        return await _written(self._home, b"\n".join(lines))
 
 
 def _plain(text: str) -> str:

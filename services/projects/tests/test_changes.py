@@ -180,6 +180,14 @@ class TestTargets:
         with pytest.raises(Conflict, match="website has no branch 'next'; it has main"):
             await room.submitted("alice", commit, branch="next")
 
+    @pytest.mark.parametrize("expression", ["main~0", "main^{}", "main@{0}", "x-1-g{}", "m*"])
+    async def test_an_expression_is_no_branch(
+        self, room: ChangesRoom, alice: WorkTree, expression: str
+    ) -> None:
+        branch = expression.replace("g{}", f"g{alice.git('rev-parse', 'HEAD')}")
+        with pytest.raises(Conflict, match="has no branch"):
+            await room.submitted("alice", alice.commit({"x": "y"}), branch=branch)
+
     async def test_another_branch(
         self, room: ChangesRoom, alice: WorkTree, upstream: WorkTree
     ) -> None:

@@ -67,6 +67,23 @@ class TestRefusals:
         assert "does not descend from any commit of website" in said
         assert "Make your change on top of `origin/main`" in said
 
+    async def test_more_than_one_place_to_begin_with(
+        self, room: ChangesRoom, alice: WorkTree, upstream: WorkTree
+    ) -> None:
+        """Its tree is that of one place, so that a diff from there would show nothing."""
+        upstream.git("checkout", "-q", "-b", "side")
+        side = upstream.commit({"src/a.py": "mended\n"})
+        upstream.git("checkout", "-q", "main")
+        main = upstream.commit({"README": "two\n"})
+        upstream.git("merge", "-q", "--no-ff", "-m", "both", "side")
+        await room.fetched("website")
+        alice.git("fetch", "-q", "origin")
+        parents = ("-p", main, "-p", side)
+        both = alice.git("commit-tree", *parents, "-m", "unseen", f"{main}^{{tree}}")
+        said = await refusal(room, both, Conflict)
+        assert "went apart in 2 places" in said
+        assert "`git merge origin/main`" in said
+
     async def test_nothing_new(self, room: ChangesRoom, alice: WorkTree) -> None:
         with pytest.raises(Conflict, match="is part of the branch main of website already"):
             await room.submitted("alice", alice.git("rev-parse", "HEAD"))
