@@ -15,7 +15,10 @@ def clear(home: Path) -> None:
     """
     for pattern in _LEFT_BEHIND:
         for path in home.glob(pattern):
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                remove_tree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def remove_tree(path: Path) -> None:

@@ -5,10 +5,14 @@ from collections.abc import Mapping
 from typing import Final
 
 _HOPS: Final = 40
+_STEPS: Final = 400
+"""Parts of paths that are walked for one link: many intricate ones would take minutes."""
 
 
 def stays(link: str, links: Mapping[str, str]) -> bool:
     """Return whether a symbolic link stays in its tree, through other links, too.
+
+    One that is too intricate to tell does not.
 
     Args:
         link: the path of the link.
@@ -16,11 +20,14 @@ def stays(link: str, links: Mapping[str, str]) -> bool:
     """
     at = posixpath.dirname(link)
     ahead = links[link].split("/")[::-1]
-    hops = 0
+    hops = steps = 0
     if links[link].startswith("/"):
         return False
     while ahead:
         part = ahead.pop()
+        steps += 1
+        if steps > _STEPS:
+            return False
         if part == "..":
             if not at:
                 return False

@@ -242,6 +242,7 @@ async def test_the_leftovers_of_a_killed_git_are_removed(
         home / "packed-refs.lock",
         home / "objects/pack/tmp_pack_x1",
         home / f"objects/{one[:2]}/tmp_obj_x",
+        home / "objects/tmp_objdir-remerge-diff-x/ab/cd",
     ]
     for path in left:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ fetched (`transfer.fsckObjects`).
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,6 +21,8 @@ MAX_COMMITS: Final = 200
 """Commits of one change."""
 MAX_FILES: Final = 5000
 """Files that one change touches."""
+MAX_PATH: Final = 1000
+"""Bytes of a path."""
 
 _NAMED: Final = 5
 """Things that a finding names one by one."""
@@ -71,8 +73,7 @@ async def inspect(home: Path, commit: str, tip: str, *, project: str, branch: st
         )
     commits = (commit, f"^{tip}") if tip else (commit,)
     passing = await trees.of_commits(home, *commits)
-    for entry in (*final, *passing):
-        _check_path(entry)
+    await asyncio.to_thread(_check_paths, [e.path for e in (*final, *passing) if not e.deleted])
     await _check_collisions(home, commit, final)
     await _check_links(home, commit, final)
     return Inspected(base, tuple(await _findings(home, start, commit, final, commits)))
@@ -113,18 +114,21 @@ async def _check_count(home: Path, commit: str, tip: str) -> None:
         )
 
 
-def _check_path(entry: Entry) -> None:
-    if entry.deleted:
-        return
-    shown = _shown(entry.path)
-    if tricks.is_dot_git(entry.path):
+def _check_paths(paths: Sequence[bytes]) -> None:
+    for path in paths:
+        if len(path) > MAX_PATH:
+            raise InvalidArgument(
+                f"The path {_shown(path)} has {len(path)} bytes; at most {MAX_PATH} are allowed. "
+                "Use fewer or shorter directories."
+            )
+        if tricks.has_controls(path):
+            raise InvalidArgument(
+                f"The path {_shown(path)} has control characters. Give the file another name."
+            )
+    if found := tricks.dot_git(paths):
         raise InvalidArgument(
-            f"The path {shown} is a directory of git's own on some computers, which could run "
-            "programs there. Give it another name."
-        )
-    if tricks.has_controls(entry.path):
-        raise InvalidArgument(
-            f"The path {shown} has control characters. Give the file another name."
+            f"The path {_shown(found)} is a directory of git's own on some computers, which could "
+            "run programs there. Give it another name."
         )
 
 
@@ -147,12 +151,15 @@ async def _check_links(home: Path, commit: str, final: Sequence[Entry]) -> None:
     if not changed:
         return
     links = await trees.links(home, commit)
-    for path in changed:
-        if not stays(path, links):
-            raise InvalidArgument(
-                f"The symbolic link {_quoted(path)} leads to {_quoted(links[path])}, out of the "
-                "repository, or forms a loop. Use a relative link that stays in it."
-            )
+    if (path := await asyncio.to_thread(_leading_out, changed, links)) is not None:
+        raise InvalidArgument(
+            f"The symbolic link {_quoted(path)} leads to {_quoted(links[path])}, out of the "
+            "repository, or forms a loop. Use a relative link that stays in it."
+        )
+
+
+def _leading_out(changed: Iterable[str], links: Mapping[str, str]) -> str | None:
+    return next((path for path in changed if not stays(path, links)), None)
 
 
 async def _findings(
@@ -233,7 +240,10 @@ async def _secrets(home: Path, *commits: str) -> str:
     options = ("--patch", "--format=", "--no-merges", "--unified=0", "--no-color", "--no-renames")
     safely = ("--no-ext-diff", "--no-textconv")
     ended = await run(home, "log", *options, *safely, *commits, "--", limit=_SCANNED)
-    found = [f"{one.kind} ({_shown(one.path)}:{one.line})" for one in keys.find(ended.output)]
+    seen = await asyncio.to_thread(lambda: [*keys.find(ended.output)])
+    found = [f"{one.kind} ({_shown(one.path)}:{one.line})" for one in seen]
+    if ended.cut:
+        found.append(f"what follows the first {_SCANNED // 2**20} MiB was not searched")
     return _listed("It may contain secrets:", found)
 
 

@@ -23,8 +23,9 @@ _SHAPES: Final = (
     (rb"\bpypi-[A-Za-z0-9_-]{50,300}", "a token of PyPI"),
 )
 _KEYS: Final = tuple((re.compile(shape), kind) for shape, kind in _SHAPES)
-_HUNK: Final = re.compile(rb"@@ -\d+(?:,\d+)? \+(\d+)(?:,(\d+))? @@")
-_FILE: Final = b"+++ b/"
+_MARK: Final = re.compile(rb"^(?:diff --git |@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@)", re.MULTILINE)
+"""The beginnings of files and hunks; no line of a file begins so in a diff."""
+_FILE: Final = b"\n+++ "
 
 
 class Found(NamedTuple):
@@ -41,16 +42,30 @@ def find(diff: bytes) -> Iterator[Found]:
     Args:
         diff: a diff of git without context (`--unified=0`).
     """
-    path, number, left = b"", 0, 0
-    for line in diff.split(b"\n"):
-        if left and line.startswith(b"+"):
-            left -= 1
-            for shape, kind in _KEYS:
-                if shape.search(line):
-                    yield Found(kind, path, number)
-                    break
-            number += 1
-        elif hunk := _HUNK.match(line):
-            number, left = int(hunk[1]), int(hunk[2] or 1)
-        elif line.startswith(_FILE):
-            path = line.removeprefix(_FILE).rstrip(b"\t")
+    hits = sorted((hit.start(), kind) for shape, kind in _KEYS for hit in shape.finditer(diff))
+    marks = _MARK.finditer(diff)
+    ahead = next(marks, None)
+    path, number, inside, at, end = b"", 0, False, 0, 0
+    # Nothing is read twice: a diff may have millions of lines, and a line as many hits.
+    for place, kind in hits:
+        if place < end:
+            continue
+        while ahead and ahead.start() <= place:
+            if inside := ahead[1] is not None:
+                number, at = int(ahead[1]) - 1, ahead.end()
+            else:
+                path = _path(diff, ahead.end())
+            ahead = next(marks, None)
+        begin = diff.rfind(b"\n", end, place) + 1 or end
+        end = diff.find(b"\n", place) % (len(diff) + 1)
+        if inside and diff.startswith(b"+", begin):
+            number += diff.count(b"\n+", at, begin + 1)
+            at = begin
+            yield Found(kind, path, number)
+
+
+def _path(diff: bytes, at: int) -> bytes:
+    """Return the path of the file whose head begins at `at`."""
+    begin = diff.find(_FILE, at)
+    line = diff[begin : diff.find(b"\n", begin + 1)].removeprefix(_FILE)
+    return line.rstrip(b"\t").strip(b'"').removeprefix(b"b/")

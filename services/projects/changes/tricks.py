@@ -2,8 +2,8 @@
 
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from services.projects.changes.trees import text
@@ -14,15 +14,24 @@ _GIT_OF_WINDOWS: Final = re.compile(r"git~[0-9]{1,6}")
 _CONTROLS: Final = re.compile(rb"[\x00-\x1f\x7f]")
 
 
-def is_dot_git(path: bytes) -> bool:
-    """Return whether a part of a path is `.git` on some computer, whatever it is on this one."""
-    for part in text(path).split("/"):
-        plain = _IGNORED_BY_MACS.sub("", part).casefold()
-        # Windows drops these at the end, and takes what follows a colon for a stream of the file.
-        windows = plain.partition(":")[0].rstrip(". ")
-        if ".git" in (plain, windows) or _GIT_OF_WINDOWS.fullmatch(windows):
-            return True
-    return False
+def dot_git(paths: Iterable[bytes]) -> bytes | None:
+    """Return a path of which a part is `.git` on some computer, whatever it is on this one."""
+    fine: set[bytes] = set()
+    for path in paths:
+        for part in path.split(b"/"):
+            if part in fine:
+                continue
+            if _is_dot_git(text(part)):
+                return path
+            fine.add(part)
+    return None
+
+
+def _is_dot_git(part: str) -> bool:
+    plain = _IGNORED_BY_MACS.sub("", part).casefold()
+    # Windows drops these at the end, and takes what follows a colon for a stream of the file.
+    windows = plain.partition(":")[0].rstrip(". ")
+    return ".git" in (plain, windows) or bool(_GIT_OF_WINDOWS.fullmatch(windows))
 
 
 def has_controls(path: bytes) -> bool:
@@ -41,16 +50,24 @@ def collision(added: Iterable[bytes], present: Iterable[bytes]) -> tuple[str, st
         added: the new files.
         present: all files and directories of the commit.
     """
-    concerned = set()
-    for new in added:
-        parts = text(new).split("/")
-        concerned |= {_folded("/".join(parts[:count])) for count in range(1, len(parts) + 1)}
-    seen: dict[str, set[str]] = defaultdict(set)
+    one_of: dict[str, str] = {}
+    twice = []
     for raw in present:
         path = text(raw)
-        if (folded := _folded(path)) in concerned:
-            seen[folded].add(path)
-            if len(seen[folded]) > 1:
-                one, other = sorted(seen[folded])
-                return one, other
+        if (other := one_of.setdefault(_folded(path), path)) != path:
+            twice.append((other, path))
+    new = sorted(map(text, added)) if twice else []
+    for pair in twice:
+        if any(_has(new, path) for path in pair):
+            one, other = sorted(pair)
+            return one, other
     return None
+
+
+def _has(paths: Sequence[str], path: str) -> bool:
+    """Return whether sorted `paths` have a path, or a file in that directory."""
+    for wanted in (path, f"{path}/"):
+        at = bisect_left(paths, wanted)
+        if at < len(paths) and (paths[at] == path or paths[at].startswith(f"{path}/")):
+            return True
+    return False

@@ -1,6 +1,7 @@
 """Refusals and findings of a submitted commit, of which nothing runs."""
 
 import random
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from services.projects.changes import inspection, trees, tricks
 from services.projects.repositories import GIT
 from services.projects.tests.room_of_changes import ChangesRoom
+from services.quarantine.links import stays
 from services.quarantine.runner import run
 from services.quarantine.tests import objects
 from services.quarantine.tests.worktree import WorkTree
@@ -145,6 +147,13 @@ class TestRefusals:
         commit = alice.commit({"deep/er/x": "y"}, {"deep/up": "..", "out": "deep/up/../x"})
         await refusal(room, commit, InvalidArgument)
 
+    async def test_a_path_that_is_too_long(
+        self, room: ChangesRoom, alice: WorkTree, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inspection, "MAX_PATH", 20)
+        said = await refusal(room, alice.commit({f"{'deep/' * 4}x": "y"}), InvalidArgument)
+        assert "has 21 bytes; at most 20 are allowed" in said
+
     async def test_a_link_that_stays(self, room: ChangesRoom, alice: WorkTree) -> None:
         assert await findings(room, alice.commit({}, {"src/b.py": "../link"})) == []
 
@@ -233,6 +242,23 @@ class TestFindings:
         found = await findings(room, alice.commit({"id": "nothing\n"}))
         assert found == ["It may contain secrets: a private key ('id':3)."]
 
+    async def test_a_diff_that_is_too_long_to_be_searched(
+        self, room: ChangesRoom, alice: WorkTree, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inspection, "_SCANNED", 2**20)
+        text = "x\n" * 2**20
+        found = await findings(room, alice.commit({"a": text, "b": f"{KEY}\n"}))
+        assert found == ["It may contain secrets: what follows the first 1 MiB was not searched."]
+
+    async def test_secrets_at_their_places(self, room: ChangesRoom, alice: WorkTree) -> None:
+        """Also behind a text that looks like the head of a file."""
+        alice.commit({"ä": "1\n2\n3\n", "b": f"x\n++ b/other\n{KEY} {KEY}\n"})
+        found = await findings(room, alice.commit({"ä": f"1\n{KEY}\n3\n4\n{KEY}"}))
+        assert found == [
+            r"It may contain secrets: a private key ('\303\244':2), a private key "
+            r"('\303\244':5), a private key ('b':3)."
+        ]
+
     async def test_many_things_are_counted(self, room: ChangesRoom, alice: WorkTree) -> None:
         found = await findings(room, alice.commit({f"{i}/.lfsconfig": "x\n" for i in range(7)}))
         assert found[0].endswith("'4/.lfsconfig' and 2 more.")
@@ -287,8 +313,27 @@ class TestOrdinaryOddities:
             assert shown.conflicts == []
 
 
+def test_deep_paths_take_no_time_of_others() -> None:
+    """An agent could keep the service busy for minutes; this takes less than a second."""
+    deep = "/".join(["a"] * 2000)
+    added = [f"{deep}/{n}".encode() for n in range(1000)]
+    present = [*added, *(deep[: 2 * n + 1].encode() for n in range(2000))]
+    begin = time.monotonic()
+    assert tricks.collision(added, present) is None
+    assert tricks.dot_git(present) is None
+    assert time.monotonic() - begin < 30
+    assert tricks.collision([b"A/b/c"], [b"a", b"A", b"A/b", b"A/b/c"]) == ("A", "a")
+    assert tricks.collision([b"b"], [b"a", b"A", b"b"]) is None, "upstream has it so"
+
+
+def test_an_intricate_link_does_not_stay() -> None:
+    links = {f"l{n}": f"{'a/../' * 800}l{n + 1}" for n in range(39)}
+    assert not stays("l0", links)
+    assert stays("l0", {"l0": "a/../l1", "l1": "x"})
+
+
 def test_plain_names_are_not_git() -> None:
     for name in (b"git", b".gitignore", b"a.git", b"git~x", b"x/.github/y", b"dot.git/a"):
-        assert not tricks.is_dot_git(name)
-    assert tricks.is_dot_git(b"x/.git/config")
+        assert not tricks.dot_git([name])
+    assert tricks.dot_git([b"x/.git/config"])
     assert trees.text(b"a\xff") == "a\\xff"
