@@ -42,7 +42,7 @@ _LISTING: Final = 2**22
 
 
 class _Review(NamedTuple):
-    """What is compared for the review of a revision."""
+    """The two sides of the review of a revision."""
 
     home: Path
     conditions: Conditions
@@ -175,7 +175,7 @@ async def _merged(
 async def _carried(home: Path, old: RevisionRow, new: RevisionRow, conditions: Conditions) -> str:
     """Return the tree of an earlier revision on the base of a later one.
 
-    What differs between that and the later revision is its agent's doing, also within merges.
+    All that differs between that and the later revision is its agent's doing, also within merges.
     """
     tree = await merges.tree_of(home, old.commit)
     if old.base == new.base:
