@@ -75,8 +75,11 @@ def _replaced(stream: object, by: type[io.TextIOWrapper]) -> io.TextIOWrapper:
     if type(stream) is not io.TextIOWrapper:
         stream.reconfigure(errors="backslashreplace")  # one of a test
         return stream
-    encoding, line_buffering = stream.encoding, stream.line_buffering
-    return by(stream.detach(), encoding, errors="backslashreplace", line_buffering=line_buffering)
+    # Not stream.detach(): shutil.get_terminal_size() asks sys.__stdout__ for its terminal.
+    binary = open(stream.fileno(), "wb", closefd=False)  # noqa: SIM115 - open until the end
+    return by(
+        *(binary, stream.encoding), errors="backslashreplace", line_buffering=stream.line_buffering
+    )
 
 
 def _failed(stream: io.TextIOWrapper, error: OSError) -> Exception:

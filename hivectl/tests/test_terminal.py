@@ -6,6 +6,7 @@ import os
 import pty
 import signal
 import sys
+import termios
 from collections.abc import AsyncIterator
 
 import pytest
@@ -61,9 +62,11 @@ class Terminal:
 
 @contextlib.asynccontextmanager
 async def terminal(
-    environment: dict[str, str], *arguments: str, **extra: str
+    environment: dict[str, str], *arguments: str, columns: int = 0, **extra: str
 ) -> AsyncIterator[Terminal]:
+    """Run hivectl; its terminal has `columns`, which $COLUMNS overrides unless it is empty."""
     master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (50, columns))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module_of(environment), *arguments),
         stdin=slave,
@@ -112,6 +115,19 @@ async def test_a_table_fits_the_terminal(hive: FakeHive, environment: dict[str, 
         await shown.shows("…")
         _, text = await shown.end()
     assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("columns", [60, 200])
+async def test_the_width_is_that_of_the_terminal(
+    hive: FakeHive, environment: dict[str, str], columns: int
+) -> None:
+    hive.broker.queue("alice", "long " * 100)
+    async with terminal(
+        *(environment, "history"), columns=columns, COLUMNS="", NO_COLOR="1"
+    ) as shown:
+        await shown.shows("…")
+        _, text = await shown.end()
+    assert columns - 10 < max(map(len, text.splitlines())) <= columns
 
 
 async def test_destroy_asks(hive: FakeHive, environment: dict[str, str]) -> None:
