@@ -45,14 +45,14 @@ def job_options(command: Callback, default: float = JOB_SECONDS) -> Callback:
 
 
 async def job_done(
-    ended: "EndedJobs", path: str, slow: Callable[[], None], timeout: float
+    ended: "EndedJobs", path: str, announce: Callable[[], None], timeout: float
 ) -> "JobRemoved":
-    """Wait for the end of a job, and return it; `slow` is called if it takes long.
+    """Wait for the end of a job, and return it; see `EndedJobs.end_of` for `announce`.
 
     Raises:
         CommandError: the job failed or was cancelled.
     """
-    job = await ended.end_of(path, slow, timeout)
+    job = await ended.end_of(path, announce, timeout)
     if job.result != "done":
         # The note of a failed build continues with the end of its log.
         sentence, _, details = job.note.partition("\n")
@@ -75,7 +75,7 @@ async def follow(
 
     Args:
         start: starts the job and returns its path.
-        doing: the sentence that is shown when the job takes long.
+        doing: the sentence that is shown before the lines of the job, or when it takes long.
         timeout: how long to wait, in seconds.
 
     Raises:
@@ -184,8 +184,8 @@ class _Each:
         try:
             async with self._hive.jobs.watch(self._output.job_lines) as ended:
                 path = await self._hive.agents.call(name, self._start)
-                slow = functools.partial(self._output.progress, doing)
-                job = await job_done(ended, path, slow, self._timeout)
+                announce = functools.partial(self._output.progress, doing)
+                job = await job_done(ended, path, announce, self._timeout)
         except (HiveError, CommandError) as error:
             return _failure(name, error)
         return _Result(_value(job), _lines(job, self._output))

@@ -101,6 +101,8 @@ class EndedJobs:
         """The lines of jobs before their ends are waited for."""
         self._path = ""
         """The job whose end is waited for."""
+        self._announce: Callable[[], None] | None = None
+        """Says which job is waited for; None after that."""
         self._ended: dict[str, JobRemoved] = {}
         self._unreadable: list[tuple[Signal, HiveError]] = []
         """The signals of a lifecycle of another version."""
@@ -121,7 +123,7 @@ class EndedJobs:
         """Pass the lines of the job on; the reply that names the job may still be on its way."""
         [lines] = signal.args
         if signal.path == self._path:
-            self._output(lines)
+            self._print(lines)
         else:
             self._printed.setdefault(signal.path, []).extend(lines[:MOST_LINES])
 
@@ -130,23 +132,26 @@ class EndedJobs:
         self._restarted = True
         self._changed.set()
 
-    async def end_of(self, path: str, slow: Callable[[], None], seconds: float) -> JobRemoved:
-        """Wait for the end of the job at `path`, and call `slow` if it takes more than a second.
+    async def end_of(self, path: str, announce: Callable[[], None], seconds: float) -> JobRemoved:
+        """Wait for the end of the job at `path`.
+
+        `announce` is called once: before the first line that the job prints, or when the job has
+        taken a second. It is not called for a quick job without lines.
 
         Raises:
             Timeout: the job has not ended after `seconds`.
             Unavailable: the job ended while lifecycle was not running.
             Conflict: lifecycle is of another version, and the result is not known to this one.
         """
-        self._path = path
+        self._path, self._announce = path, announce
         if early := self._printed.pop(path, []):
-            self._output(early)
+            self._print(early)
         ending = asyncio.ensure_future(self._wait(path))
         try:
             async with asyncio.timeout(seconds):
                 done, _ = await asyncio.wait({ending}, timeout=1.0)
                 if not done:
-                    slow()
+                    self._announced()
                 return await ending
         except TimeoutError:
             number = path.rpartition("/")[2]
@@ -156,6 +161,15 @@ class EndedJobs:
             ) from None
         finally:
             ending.cancel()
+
+    def _print(self, lines: list[str]) -> None:
+        self._announced()
+        self._output(lines)
+
+    def _announced(self) -> None:
+        announce, self._announce = self._announce, None
+        if announce:
+            announce()
 
     async def _wait(self, path: str) -> JobRemoved:
         while path not in self._ended:

@@ -244,7 +244,7 @@ async def approve(
         hive,
         output,
         lambda: method(number, request.commit, ApprovalOptions(base=shown)),
-        _doing(number, now=now),
+        _doing(request, now=now),
         no_wait=no_wait,
         timeout=timeout,
     )
@@ -257,11 +257,13 @@ def _refuse(what: str, **options: object) -> None:
             raise CommandError(Exit.USAGE, f"--{name} has no meaning for {what}.")
 
 
-def _doing(number: int, *, now: bool) -> str:
-    doing = f"carrying out request {number}"
-    if now:
+def _doing(request: "Approval", *, now: bool) -> str:
+    from wire.records.approvals import ApprovalKind
+
+    doing = f"carrying out request {request.id}"
+    if now or request.kind is ApprovalKind.SPAWN:
         return doing
-    return f"{doing} after the agent's turn; `hivectl approve {number} --now` does not wait"
+    return f"{doing} after the agent's turn; `hivectl approve {request.id} --now` does not wait"
 
 
 async def _read(

@@ -11,6 +11,7 @@ from hivectl.exit_codes import Exit
 from hivectl.tests.conftest import Hivectl, module_of
 from hivectl.tests.fake_hive import FakeHive
 from wire.errors import Conflict
+from wire.records.approvals import ApprovalKind
 from wire.records.broker import MessageState, QuestionState
 
 TIME_LIMIT = 20.0
@@ -184,10 +185,22 @@ async def test_list_is_sorted_and_counts_messages(hive: FakeHive, hivectl: Hivec
     assert names == ["manager", "bob-2", "alice"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (ApprovalKind.SPAWN, "carrying out request 7 …\n"),
+        (
+            ApprovalKind.APPLY,
+            "carrying out request 7 after the agent's turn; "
+            "`hivectl approve 7 --now` does not wait …\n",
+        ),
+    ],
+)
 async def test_a_job_that_takes_long_tells_its_progress(
-    hive: FakeHive, environment: dict[str, str]
+    hive: FakeHive, environment: dict[str, str], kind: ApprovalKind, told: str
 ) -> None:
     hive.lifecycle.ends = False
+    hive.approvals.requests[0] = hive.approvals.requests[0]._replace(kind=kind)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "hivectl", "approve", "7", "--commit", "0123456"),
         stdout=asyncio.subprocess.DEVNULL,
@@ -198,7 +211,7 @@ async def test_a_job_that_takes_long_tells_its_progress(
     try:
         seen = ""
         async with asyncio.timeout(TIME_LIMIT):
-            while "carrying out request 7 after the agent's turn" not in seen:
+            while told not in seen:
                 seen += (await process.stderr.readline()).decode()
             hive.lifecycle.print_job(1, "Unpacking jq \x1b[2J")
             while "  Unpacking jq <U+001B>[2J\n" not in seen:

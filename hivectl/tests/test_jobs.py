@@ -1,5 +1,6 @@
 """Jobs that end while lifecycle restarts, or in a way that this version does not know."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -41,6 +42,23 @@ async def test_an_end_that_is_not_known_does_not_hang_the_command(args: list[obj
     ended.on_removed(replace(REMOVED, args=args))
     with pytest.raises(Conflict, match="different versions"):
         await ended.end_of(PATH, lambda: None, 10)
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_the_job_is_announced_once_before_its_lines(early: bool) -> None:
+    told: list[str] = []
+    ended = EndedJobs(no_objects, told.extend)
+    lines = replace(REMOVED, path=PATH, member="Output", args=[["a line"]])
+    if early:
+        ended.on_output(lines)
+    waiting = asyncio.ensure_future(ended.end_of(PATH, lambda: told.append("starting …"), 10))
+    await asyncio.sleep(0)
+    if not early:
+        ended.on_output(lines)
+    ended.on_output(lines)
+    ended.on_removed(REMOVED)
+    await waiting
+    assert told == ["starting …", "a line", "a line"]
 
 
 async def test_the_unknown_end_of_another_job_is_ignored() -> None:
