@@ -51,6 +51,9 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except click.Abort:
         return Exit.INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return Exit.USAGE
     except click.ClickException as error:
         return _fail(Exit.USAGE, _sentence(error))
     except CommandError as failure:

@@ -84,4 +84,7 @@ def remedy(name: str, credential: str) -> str:
             "the scripted model refuses the requests: see its log, and `scripted_model_url` in "
             "hyperhive.toml"
         )
-    return f"log it in on its page, or with `hivectl login {name}`"
+    return (
+        f"log it in on its page, or with `hivectl login {name}`; or give all agents an API key or "
+        "a token with `hivectl credentials set`"
+    )

@@ -309,6 +309,8 @@ async def _read(
         f"{local_time(request.requested)}",
         *(f"  {line}" for line in (f"commit {request.commit}", title, *changed)),
     ]
+    if commit is None:
+        lines.append(f"  `hivectl diff {number}` shows all of it")
     output.explain(lines, always=commit is None)
     if commit is None:
         what = f"{request.kind} of {request.agent} at {request.commit[:12]}"

@@ -83,10 +83,14 @@ def execute(name: str, command: Sequence[str]) -> int:
 
     The command begins in /state, and ends with the connection. The exit code is that of the
     command: 127 if there is no such command. If standard input and standard output are a terminal,
-    the command gets one, too; otherwise it gets pipes. Without a terminal of its own, the command
-    gets Ctrl-C and the signal to end; a second Ctrl-C, or 10 s after the signal, ends it.
+    the command gets one, too; otherwise it gets pipes. A -- before the command has no effect.
+    Without a terminal of its own, the command gets Ctrl-C and the signal to end; a second Ctrl-C,
+    or 10 s after the signal, ends it.
     """
-    return _run(name, command)
+    words = command[1:] if command[0] == "--" else command
+    if not words:
+        raise CommandError(Exit.USAGE, f"Name a command: hivectl exec {name} COMMAND.")
+    return _run(name, words)
 
 
 def _run(name: str, words: Sequence[str]) -> int:

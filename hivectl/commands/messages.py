@@ -127,7 +127,7 @@ def _nothing_came(seconds: float) -> CommandError:
 async def _why_unread(hive: "Hive", to: str) -> str:
     """Return why an agent does not read a message now; empty if it does, or that is not known."""
     from wire.errors import HiveError
-    from wire.records.lifecycle import AgentState
+    from wire.records.lifecycle import AgentState, TurnState
 
     reasons = {
         AgentState.STOPPED: f"is stopped, and reads it after `hivectl start {to}`",
@@ -136,8 +136,11 @@ async def _why_unread(hive: "Hive", to: str) -> str:
     }
     try:
         state = AgentState(str(await hive.agents.call(to, lambda agent: agent.get("State"))))
+        turn = str(await hive.agents.call(to, lambda agent: agent.get("TurnState")))
     except (HiveError, ValueError):
         return ""  # the message is queued whether lifecycle answers or not
+    if state is AgentState.RUNNING and turn == TurnState.NEEDS_LOGIN:
+        return f"; {to} has no valid login, and reads it after that: see `hivectl status {to}`"
     return f"; {to} {reasons[state]}" if state in reasons else ""
 
 

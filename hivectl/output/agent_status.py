@@ -144,10 +144,25 @@ class AgentStatus:
             "usage": json_forms.amounts(self._usage),
             "not_enforced": [limit for limit in _held(self._agent) if cgroups.missing(limit)],
             "deployment": json_forms.deploy(self._deployed) if self._deployed else None,
-            "help": remedy(self._agent) or None,
+            "help": self._remedy() or None,
             "last_lines": list(self._log),
         }
         return json_forms.agent(self._agent) | more
+
+    def _over_disk(self) -> str:
+        """Return that the agent does not start because of its disk space; empty if it does."""
+        used, limit = self._usage.disk, self._agent.resources.disk_max
+        if self._agent.state != "stopped" or not (used and limit and used >= limit):
+            return ""
+        return f"it uses {size(used)} of disk space, more than it may, and is not started"
+
+    def _remedy(self) -> str:
+        if not self._over_disk():
+            return remedy(self._agent)
+        name = self._agent.name
+        return (
+            f"`hivectl limits {name} disk_max=SIZE` raises the limit; then `hivectl start {name}`"
+        )
 
     def lines(self, output: Output) -> list[str]:
         """Return the lines for people."""
@@ -173,11 +188,11 @@ class AgentStatus:
                 "job", f"{number}, {self._job.verb}; `hivectl cancel-job {number}` cancels it"
             )
         fields.add("turn", _since(output, agent.turn_state, agent.turn_since))
-        fields.add("reason", one_line(agent.turn_reason))
+        fields.add("reason", self._over_disk() or one_line(agent.turn_reason))
         fields.add("until", local_time(agent.turn_until) if agent.turn_until else "")
         fields.add("activity", one_line(agent.activity))
         fields.add("crashes", _crashes(agent))
-        fields.add("help", remedy(agent))
+        fields.add("help", self._remedy())
         fields.add("at boot", "starts" if agent.enabled else "stays off")
 
     def _add_session(self, fields: Fields, output: Output) -> None:

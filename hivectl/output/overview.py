@@ -113,17 +113,22 @@ class Summary:
         return ": ".join(filter(None, (str(len(agents)), ", ".join(parts))))
 
     def _waiting_words(self) -> str:
-        parts = [f"{number} {_WORDS[command]}" for command, number in self.waits.items() if number]
+        parts = [
+            f"{number} {_WORDS[command][number > 1]} (`hivectl {command}`)"
+            for command, number in self.waits.items()
+            if number
+        ]
         return ", ".join(parts) or "nothing"
 
 
 _WORDS: Final = {
-    "pending": "for approval (`hivectl pending`)",
-    "questions": "questions to you (`hivectl questions`)",
-    "inbox": "messages to you (`hivectl inbox`)",
-    "dead-letters": "dead letters (`hivectl dead-letters`)",
-    "holds": "held agents (`hivectl holds`)",
+    "pending": ("for approval", "for approval"),
+    "questions": ("question to you", "questions to you"),
+    "inbox": ("message to you", "messages to you"),
+    "dead-letters": ("dead letter", "dead letters"),
+    "holds": ("held agent", "held agents"),
 }
+"""The words for one, and for several, that each command lists."""
 
 
 def _waiting(overview: "Overview") -> "Iterator[tuple[str, int]]":

@@ -140,6 +140,22 @@ async def test_status_shows_one_agent(hive: FakeHive, hivectl: Hivectl) -> None:
     assert missing.err.startswith("hivectl: There is no agent 'carol'")
 
 
+async def test_status_says_that_a_full_disk_keeps_an_agent_stopped(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    alice = hive.lifecycle.agents["alice"]
+    alice.show(state=AgentState.STOPPED, resources=Resources(disk_max=9 * 2**30))
+    told = "reason: it uses 9.0 GiB of disk space, more than it may, and is not started"
+    ran = await hivectl("status", "alice")
+    assert told in ran.out
+    assert "help: `hivectl limits alice disk_max=SIZE` raises the limit" in ran.out
+    assert "disk_max=SIZE" in (await hivectl("status", "alice", "--json")).json["help"]
+    alice.show(resources=Resources(disk_max=10 * 2**30))
+    assert "disk space" not in (await hivectl("status", "alice")).out
+    alice.show(state=AgentState.RUNNING, resources=Resources(disk_max=9 * 2**30))
+    assert "disk space" not in (await hivectl("status", "alice")).out
+
+
 async def test_a_crash_loop_and_a_missing_report_are_in_the_list(
     hive: FakeHive, hivectl: Hivectl
 ) -> None:
@@ -311,6 +327,15 @@ async def test_a_message_is_taken_back(hive: FakeHive, hivectl: Hivectl) -> None
     refused = await hivectl("unsend", "9")
     assert refused.code == Exit.CONFLICT
     assert "alice is working on it" in refused.err
+
+
+async def test_a_message_to_an_agent_without_a_login_says_so(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    hive.lifecycle.agents["alice"].show(turn_state=TurnState.NEEDS_LOGIN)
+    assert (await hivectl("send", "alice", "x")).out.endswith(
+        "; alice has no valid login, and reads it after that: see `hivectl status alice`\n"
+    )
 
 
 async def test_agents_are_held(hive: FakeHive, hivectl: Hivectl) -> None:

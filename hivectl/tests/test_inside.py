@@ -83,6 +83,8 @@ async def test_exec_passes_everything_on(hive: FakeHive, hivectl: Hivectl, folde
         script = "cat; echo oh >&2; exit 5"
         ran = await hivectl("exec", "alice", "sh", "-c", script, stdin=b"typed\n")
         assert (ran.code, ran.out, ran.err) == (5, "typed\n", "oh\n")
+        assert (await hivectl("exec", "alice", "--", "echo", "--", "x")).out == "-- x\n"
+        assert (await hivectl("exec", "alice", "--")).code == Exit.USAGE
         piped = await hivectl("shell", "alice", stdin=b"echo $((6*7))\n")
         assert (piped.code, piped.out) == (0, "42\n")
 

@@ -78,3 +78,10 @@ def test_a_journal_that_is_not_ours_to_read_is_passed_over(
     places = [journal.Place(tmp_path, name) for name in (closed.name, ours.name, "nowhere")]
     [found] = journal.files(places)
     assert found.samefile(ours / "system.journal")
+
+
+@pytest.mark.parametrize("group", ["credentials", "project", "assistant"])
+async def test_a_group_without_a_command_shows_its_help(hivectl: Hivectl, group: str) -> None:
+    ran = await hivectl(group)
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert ran.err == (await hivectl(group, "--help")).out

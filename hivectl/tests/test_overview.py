@@ -22,10 +22,12 @@ async def test_hivectl_alone_shows_the_hive(hive: FakeHive, hivectl: Hivectl) ->
     assert first == "● hive.target: running"
     assert "  Services: 8 running" in lines
     assert "    Agents: 3: 3 idle" in lines
-    for waits in ("1 for approval (`hivectl pending`)", "1 messages to you", "1 dead letters"):
+    for waits in ("1 for approval (`hivectl pending`)", "1 message to you (", "1 dead letter ("):
         assert waits in ran.out
     assert "Next: `hivectl pending`" in ran.out
     assert (await hivectl("status")).out == ran.out
+    hive.broker.queue("alice", "hello again")
+    assert "2 messages to you (`hivectl inbox`)" in (await hivectl()).out
 
 
 async def test_problems_have_a_remedy_and_an_exit_code(hive: FakeHive, hivectl: Hivectl) -> None:

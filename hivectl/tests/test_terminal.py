@@ -62,11 +62,11 @@ class Terminal:
 
 @contextlib.asynccontextmanager
 async def terminal(
-    environment: dict[str, str], *arguments: str, columns: int = 0, **extra: str
+    environment: dict[str, str], *arguments: str, columns: str = "0", **extra: str
 ) -> AsyncIterator[Terminal]:
     """Run hivectl; its terminal has `columns`, which $COLUMNS overrides unless it is empty."""
     master, slave = pty.openpty()
-    termios.tcsetwinsize(slave, (50, columns))
+    termios.tcsetwinsize(slave, (50, int(columns)))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module_of(environment), *arguments),
         stdin=slave,
@@ -123,7 +123,7 @@ async def test_the_width_is_that_of_the_terminal(
 ) -> None:
     hive.broker.queue("alice", "long " * 100)
     async with terminal(
-        *(environment, "history"), columns=columns, COLUMNS="", NO_COLOR="1"
+        *(environment, "history"), columns=str(columns), COLUMNS="", NO_COLOR="1"
     ) as shown:
         await shown.shows("…")
         _, text = await shown.end()
@@ -234,7 +234,7 @@ async def test_a_request_is_shown_before_it_is_approved(
         shown.type(f"{answer}\n")
         ended, text = await shown.end()
     assert f"  commit {COMMIT}\r\n" in text
-    assert "agent.toml | +1 -1" in text
+    assert "agent.toml | +1 -1\r\n  `hivectl diff 7` shows all of it\r\n" in text
     assert "0" * 40 not in text
     yes = ("approve", 7, COMMIT, ApprovalOptions(BASE))
     assert (ended, hive.approvals.calls) == (code, [yes] if answer == "y" else [])

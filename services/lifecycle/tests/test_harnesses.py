@@ -63,7 +63,8 @@ async def test_a_lost_login_is_told_to_who_can_help(room: Room) -> None:
     room.harnesses.report(alice, "alice", Report(turn_state="thinking"))
     assert (await room.told(4))[1:] == ["needs-login", "needs-login", "logged-in"]
     assert [n.recipient for n in room.broker.sent[1:]] == ["manager", "operator", "manager"]
-    assert "hivectl login alice" in room.broker.sent[1].body
+    for remedy in ("hivectl login alice", "hivectl credentials set"):
+        assert remedy in room.broker.sent[1].body
 
 
 async def test_without_a_manager_the_operator_hears_all_the_same(room: Room) -> None:
