@@ -24,9 +24,10 @@ def fetch(bundle: bytes, reference: str, into: str, directory: Path) -> None:
         file.write(bundle)
         file.flush()
         command = ["git", "-c", "fetch.fsckObjects=true", "fetch", "--quiet", "--no-tags"]
+        command += ["--no-write-fetch-head", "--no-recurse-submodules"]
         try:
             done = subprocess.run(
-                [*command, "--no-write-fetch-head", file.name, f"+{reference}:{into}"],
+                [*command, file.name, f"+{reference}:{into}"],
                 cwd=directory,
                 capture_output=True,
                 text=True,

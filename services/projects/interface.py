@@ -119,7 +119,8 @@ class Changes1(Interface, name=names.CHANGES):
     @method(allow=AGENTS | OPERATOR)
     async def Diff(self, id: UInt64, options: Dict) -> change_records.ChangeDiff:
         row = await self._changes.visible(caller().voice, id)
-        return await self._comparisons.diff(row, checked.CHANGE_DIFF.parse(options))
+        chosen = checked.CHANGE_DIFF.parse(options)
+        return await self._comparisons.diff(row, chosen, caller().voice)
 
     @method(allow=OPERATOR)
     async def Bundle(self, id: UInt64, revision: UInt32) -> Bytes:

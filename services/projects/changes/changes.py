@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -37,6 +37,11 @@ MAX_PER_HOUR: Final = 60
 """Revisions that one agent may submit within an hour, refused ones included."""
 MAX_REVISIONS: Final = 100
 MAX_COMMENTS: Final = 500
+"""Comments of the operator on one change."""
+MAX_OF_AGENT: Final = 100
+"""Comments of one agent on one change."""
+MAX_COMMENTS_PER_HOUR: Final = 60
+"""Comments of one agent within an hour: most become messages to others."""
 MAX_TITLE: Final = 200
 MAX_TEXT: Final = 10_000
 """Characters of a description or a comment."""
@@ -72,7 +77,9 @@ class Changes:
         self._submissions = submissions
         self._members = members
         self._tasks = Tasks()
-        self._refused: dict[str, list[int]] = {}
+        self._attempts: dict[str, list[int]] = {}
+        """The times of submissions that made no revision."""
+        self._submitting: set[str] = set()
 
     async def reconcile(self) -> None:
         """Do what an earlier run left undone. Call it once, before any other method."""
@@ -169,7 +176,9 @@ class Changes:
                 changed=at,
                 replaces=options.replaces or 0,
             )
-            return await self._tasks.finish(self._add(row, taken))
+            number = await self._tasks.finish(self._add(row, taken))
+            self._attempts[agent].pop()
+            return number
 
     async def _add(self, row: Row, taken: Taken) -> int:
         number = self._store.add(row, _revision(taken, ""))
@@ -208,7 +217,9 @@ class Changes:
                     f"The commit {taken.commit[:12]} is the newest revision of "
                     f"{names.change(number)} already. Commit what is new, and submit that."
                 )
-            return await self._tasks.finish(self._add_revision(row, taken, note.strip()))
+            added = await self._tasks.finish(self._add_revision(row, taken, note.strip()))
+            self._attempts[agent].pop()
+            return added
 
     async def _add_revision(self, row: Row, taken: Taken, note: str) -> int:
         revision = self._store.add_revision(row.id, _revision(taken, note))
@@ -254,15 +265,22 @@ class Changes:
 
         Raises:
             NotFound: there is no such change, or no such revision.
-            InvalidArgument: the text is empty or too long.
-            LimitExceeded: it has MAX_COMMENTS.
+            InvalidArgument: the text is empty or too long, or the path has several lines.
+            LimitExceeded: there are too many of this author.
         """
         row = await self.visible(who, number)
         check_text("comment", text, at_least=1)
         revision = self._store.revision(number, options.revision)
-        if len(self._store.comments(number)) >= MAX_COMMENTS:
+        check_place(options.path)
+        check_count(self._store.comments(number), number, who, 1)
+        since = now() - _HOUR
+        if (
+            who != names.OPERATOR
+            and self._store.count_comments(who, since) >= MAX_COMMENTS_PER_HOUR
+        ):
             raise LimitExceeded(
-                f"{names.change(number)} has {MAX_COMMENTS} comments, which is the maximum."
+                f"You have made {MAX_COMMENTS_PER_HOUR} comments within an hour, which is the "
+                "maximum. Put several into one."
             )
         comment = CommentRow(
             number, who, now(), revision.number, options.path, options.line, text.strip()
@@ -374,22 +392,33 @@ class Changes:
 
     @contextmanager
     def _attempt(self, agent: str) -> Iterator[None]:
-        """Count an attempt to submit something: refused ones cost, too.
+        """Count an attempt to submit something, and let there be one at a time.
+
+        One that makes no revision costs as much: it stays in `_attempts`.
 
         Raises:
+            Conflict: another one is going on.
             LimitExceeded: there were too many within an hour.
         """
+        if agent in self._submitting:
+            raise Conflict(
+                "Another submission of yours is being examined. Submit again when that has an "
+                "answer."
+            )
         since = now() - _HOUR
-        refused = [at for at in self._refused.get(agent, []) if at >= since]
-        count = self._store.count_submitted(agent, since) + len(refused)
+        attempts = [at for at in self._attempts.get(agent, []) if at >= since]
+        count = self._store.count_submitted(agent, since) + len(attempts)
         if count >= MAX_PER_HOUR:
             raise LimitExceeded(
                 f"You have submitted {count} times within an hour, which is the maximum. Go on "
                 "with something else, and submit later."
             )
-        self._refused[agent] = [*refused, now()]
-        yield
-        self._refused[agent].pop()
+        self._attempts[agent] = [*attempts, now()]
+        self._submitting.add(agent)
+        try:
+            yield
+        finally:
+            self._submitting.remove(agent)
 
     def _shown(self, row: Row) -> ProjectChange:
         newest = self._store.revision(row.id)
@@ -439,6 +468,36 @@ def check_text(what: str, text: str, *, at_least: int = 0) -> None:
     if not at_least <= len(text.strip()) or len(text) > MAX_TEXT:
         raise InvalidArgument(
             f"The {what} has {len(text)} characters; it must have {at_least} to {MAX_TEXT}."
+        )
+
+
+def check_place(path: str) -> None:
+    """Check that a path is one line: it stands in messages.
+
+    Raises:
+        InvalidArgument: it is not.
+    """
+    if len(path.splitlines()) > 1 or path.endswith("\n"):
+        raise InvalidArgument("The path of a comment is one line: name one file of the change.")
+
+
+def check_count(comments: Sequence[CommentRow], number: int, who: str, more: int) -> None:
+    """Check that there is room for comments; what others have written takes none.
+
+    Args:
+        comments: those of the change.
+        number: the change.
+        who: the author.
+        more: the number of new comments.
+
+    Raises:
+        LimitExceeded: there is none.
+    """
+    most = MAX_COMMENTS if who == names.OPERATOR else MAX_OF_AGENT
+    if sum(one.author == who for one in comments) + more > most:
+        raise LimitExceeded(
+            f"{names.change(number)} would have more than {most} comments of yours, which is the "
+            "maximum."
         )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -38,7 +39,7 @@ _MICROSECONDS: Final = 1_000_000
 _LAST: Final = 253_402_300_799
 """The end of the year 9999, in seconds: a commit may claim any date."""
 _SUBJECT: Final = 200
-_LISTING: Final = 2**22
+_LISTING: Final = 2**24
 
 
 class _Review(NamedTuple):
@@ -55,7 +56,11 @@ class _Review(NamedTuple):
 
 
 class Comparisons:
-    """The differences that changes make. git computes two at a time."""
+    """The differences that changes make.
+
+    git computes two at a time for the operator, and one for the agents, who never wait in front of
+    the operator; of each agent one waits.
+    """
 
     def __init__(
         self, store: Store, repositories: Repositories, *, scratch: Path = SCRATCH
@@ -65,13 +70,18 @@ class Comparisons:
         self._scratch = scratch
         # Bounds the cost of hostile commits.
         self._slots = asyncio.Semaphore(2)
+        self._of_agents = asyncio.Semaphore(1)
+        self._own: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def diff(self, row: Row, options: ChangeDiffOptions) -> ChangeDiff:
+    async def diff(
+        self, row: Row, options: ChangeDiffOptions, who: str = names.OPERATOR
+    ) -> ChangeDiff:
         """Return what a change changes.
 
         Args:
             row: the change.
             options: see ChangeDiffOptions.
+            who: an agent, or the operator.
 
         Raises:
             NotFound: there is no such revision or commit, or the repository has lost it.
@@ -80,7 +90,7 @@ class Comparisons:
         home = self._repositories.home(row.project)
         if not self._repositories.exists(row.project):
             raise _lost(row)
-        async with self._slots, self._tried(home) as conditions:
+        async with self._turn(who), self._tried(home) as conditions:
             tip = await self._repositories.commit(row.project, row.branch) or ""
             merged, conflicts = await _merged(home, row, tip, revision.commit, conditions)
             bases = await self._bases(home, row, revision, tip)
@@ -100,6 +110,15 @@ class Comparisons:
                 commits=commits,
                 conflicts=conflicts,
             )
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, who: str) -> AsyncIterator[None]:
+        if who == names.OPERATOR:
+            async with self._slots:
+                yield
+            return
+        async with self._own[who], self._of_agents:
+            yield
 
     @contextlib.asynccontextmanager
     async def _tried(self, home: Path) -> AsyncIterator[Conditions]:

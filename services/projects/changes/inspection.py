@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from services.projects.changes import keys, trees, tricks
+from services.projects.changes import keys, messages, trees, tricks
 from services.projects.changes.trees import Entry
 from services.quarantine.links import stays
 from services.quarantine.runner import git, run
@@ -30,6 +30,9 @@ _SCANNED: Final = 8 * 2**20
 """Bytes of the diff in which keys are looked for."""
 _SETTINGS: Final = 2**18
 """Bytes of a file of settings of git that are read."""
+_TOO_LONG: Final = "(the rest of the file was not read)"
+_ATTRIBUTES: Final = 50
+"""Files of attributes that are read."""
 _ATTRIBUTE: Final = re.compile(rb"(?:^|\s)((?:filter|merge|diff|working-tree-encoding)=\S+)")
 _RUN_BY_FORGES: Final = re.compile(
     r"\.(?:github|gitea|forgejo)/(?:workflows|actions)/.*|\.gitlab-ci\.yml|\.gitlab/ci/.*"
@@ -44,7 +47,7 @@ class Inspected(NamedTuple):
     base: str
     """The commit from which it branches off; empty: the branch has no commit."""
     findings: tuple[str, ...]
-    """Sentences about files that deserve a look."""
+    """Sentences about commits and files that deserve a look."""
 
 
 async def inspect(home: Path, commit: str, tip: str, *, project: str, branch: str) -> Inspected:
@@ -59,8 +62,9 @@ async def inspect(home: Path, commit: str, tip: str, *, project: str, branch: st
 
     Raises:
         Conflict: it is part of the branch already, or has nothing in common with it.
-        InvalidArgument: a path could trick a computer that checks the commit out.
-        LimitExceeded: it has too many commits or files.
+        InvalidArgument: a path could trick a computer that checks the commit out, or a message
+            could trick a reader.
+        LimitExceeded: it has too many commits or files, or too long messages.
     """
     base = await _base(home, commit, tip, project, branch)
     await _check_count(home, commit, tip)
@@ -72,11 +76,13 @@ async def inspect(home: Path, commit: str, tip: str, *, project: str, branch: st
             "Submit a smaller change."
         )
     commits = (commit, f"^{tip}") if tip else (commit,)
+    written = await messages.examine(home, commits)
     passing = await trees.of_commits(home, *commits)
     await asyncio.to_thread(_check_paths, [e.path for e in (*final, *passing) if not e.deleted])
     await _check_collisions(home, commit, final)
     await _check_links(home, commit, final)
-    return Inspected(base, tuple(await _findings(home, start, commit, final, commits)))
+    findings = await _findings(home, final, commits)
+    return Inspected(base, (*written, *findings))
 
 
 async def _base(home: Path, commit: str, tip: str, project: str, branch: str) -> str:
@@ -162,13 +168,11 @@ def _leading_out(changed: Iterable[str], links: Mapping[str, str]) -> str | None
     return next((path for path in changed if not stays(path, links)), None)
 
 
-async def _findings(
-    home: Path, start: str, commit: str, final: Sequence[Entry], commits: Sequence[str]
-) -> list[str]:
+async def _findings(home: Path, final: Sequence[Entry], commits: Sequence[str]) -> list[str]:
     kept = [entry for entry in final if not entry.deleted]
     found = [
         _finding(kept, lambda entry: entry.new_mode == trees.SUBMODULE, "sets the submodule"),
-        await _submodules(home, start, commit, kept),
+        await _submodules(home, kept),
         await _attributes(home, kept),
         _finding(
             final,
@@ -201,43 +205,57 @@ def _listed(beginning: str, found: Sequence[str]) -> str:
     return f"{beginning} {', '.join(found[:_NAMED])}{more}."
 
 
-async def _submodules(home: Path, start: str, commit: str, kept: Sequence[Entry]) -> str:
-    if not any(entry.path == b".gitmodules" for entry in kept):
-        return ""
-    before, after = [await _urls(home, one) for one in (start, commit)]
-    return _listed("It adds submodule addresses:", [_quoted(url) for url in sorted(after - before)])
+async def _submodules(home: Path, kept: Sequence[Entry]) -> str:
+    found: set[str] = set()
+    for entry in kept:
+        if entry.path.lower() == b".gitmodules":
+            before, after = [await _urls(home, one) for one in (entry.old, entry.new)]
+            found |= after - before
+    return _listed("It adds submodule addresses:", [_quoted(url) for url in sorted(found)])
 
 
-async def _urls(home: Path, commit: str) -> set[str]:
+async def _urls(home: Path, blob: str) -> set[str]:
     ended = await run(
         home,
         "config",
-        f"--blob={commit}:.gitmodules",
+        f"--blob={blob}",
         "-z",
         "--get-regexp",
         r"^submodule\..*\.(url|update)$",
         limit=_SETTINGS,
     )
     found = ended.output.decode(errors="backslashreplace").split("\0")
-    return {value for one in found if (value := one.partition("\n")[2])}
+    urls = {value for one in found if (value := one.partition("\n")[2])}
+    return urls | {_TOO_LONG} if ended.cut else urls
 
 
 async def _attributes(home: Path, kept: Sequence[Entry]) -> str:
     found: list[str] = []
-    for entry in kept:
-        if _name(entry) != ".gitattributes":
-            continue
-        before, after = [
-            set(_ATTRIBUTE.findall(await trees.blob(home, one, _SETTINGS)))
-            for one in (entry.old, entry.new)
-        ]
-        found += [_quoted(trees.text(one)) for one in sorted(after - before)]
+    files = [entry for entry in kept if _name(entry) == ".gitattributes"]
+    for entry in files[:_ATTRIBUTES]:
+        before, after = [await _named(home, one) for one in (entry.old, entry.new)]
+        found += [_quoted(one) for one in sorted(after - before)]
+    if len(files) > _ATTRIBUTES:
+        found.append(f"{len(files) - _ATTRIBUTES} more files were not read")
     return _listed("It adds attributes that name programs or conversions:", found)
+
+
+async def _named(home: Path, blob: str) -> set[str]:
+    content = await trees.blob(home, blob, _SETTINGS)
+    found = {trees.text(one) for one in _ATTRIBUTE.findall(content)}
+    return found | {_TOO_LONG} if len(content) == _SETTINGS else found
 
 
 async def _secrets(home: Path, *commits: str) -> str:
     """Look for secrets in each commit: all of them are published, also what a later one removes."""
-    options = ("--patch", "--format=", "--no-merges", "--unified=0", "--no-color", "--no-renames")
+    options = (
+        "--patch",
+        "--format=",
+        "--diff-merges=remerge",
+        "--unified=0",
+        "--no-color",
+        "--no-renames",
+    )
     safely = ("--no-ext-diff", "--no-textconv")
     ended = await run(home, "log", *options, *safely, *commits, "--", limit=_SCANNED)
     seen = await asyncio.to_thread(lambda: [*keys.find(ended.output)])
@@ -248,7 +266,8 @@ async def _secrets(home: Path, *commits: str) -> str:
 
 
 def _name(entry: Entry) -> str:
-    return trees.text(entry.path).rpartition("/")[2]
+    # Where case does not count, git finds its files by other names, too.
+    return trees.text(entry.path).rpartition("/")[2].casefold()
 
 
 def _shown(path: bytes) -> str:

@@ -20,7 +20,7 @@ HIVE: Final = b"hyperhive <hyperhive@hive.invalid>"
 """The committer."""
 MAX_CONFLICTS: Final = 100
 
-_OURS: Final = re.compile(
+PRETENDING: Final = re.compile(
     rb"^(?=(?:Hive-[A-Za-z]+|Approved-by)[ \t]*:)", re.MULTILINE | re.IGNORECASE
 )
 """The beginning of a line that pretends to be one of our trailers."""
@@ -198,7 +198,7 @@ class _Made:
         kept = [line for line in head.split(b"\n") if line.startswith((b"author ", b"encoding "))]
         author = next(line for line in kept if line.startswith(b"author "))
         encoding = [line for line in kept if line.startswith(b"encoding ")]
-        text = _OURS.sub(b"> ", message).rstrip(b"\n") + b"\n\n" + self._trailers
+        text = PRETENDING.sub(b"> ", message).rstrip(b"\n") + b"\n\n" + self._trailers
         return await self._put(tree, [onto] if onto else [], author, encoding, text)
 
     async def _tree(self) -> str:
@@ -208,7 +208,7 @@ class _Made:
 
     def _text(self, title: str) -> bytes:
         said = _plain(f"{title}\n\n{self._row.description}".strip())
-        return _OURS.sub(b"> ", said.encode()) + b"\n\n" + self._trailers
+        return PRETENDING.sub(b"> ", said.encode()) + b"\n\n" + self._trailers
 
     async def _commit(self, tree: str, parents: Sequence[str], text: bytes) -> str:
         agent = self._row.agent

@@ -65,9 +65,14 @@ def requested(row: Row, note: str, comments: Sequence[CommentRow]) -> str:
 
 def commented(row: Row, comment: CommentRow) -> str:
     """Return the message about one comment."""
-    who = "The operator" if comment.author == names.OPERATOR else comment.author
+    who, text = comment.author, comment.text
+    if who == names.OPERATOR:
+        who = "The operator"
+    else:
+        # So that no agent speaks for the operator.
+        text = "\n".join(f"> {line}" for line in text.splitlines())
     return (
-        f"{who} commented on your change {_named(row)}, {place(comment)}:\n\n{comment.text}\n\n"
+        f"{who} commented on your change {_named(row)}, {place(comment)}:\n\n{text}\n\n"
         "Answer with `comment_on_change`, or submit what is better with `update_change`."
     )
 

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 
 from services.projects.changes import bundles, merges, notices
-from services.projects.changes.changes import MAX_COMMENTS, check_text, now
+from services.projects.changes.changes import check_count, check_place, check_text, now
 from services.projects.changes.model import WAITING, Approval, CommentRow, Row
 from services.projects.changes.publishing import Publishing
 from services.projects.changes.store import Store
 from services.projects.repositories import Repositories
 from services.projects.store import Store as ProjectStore
 from wire import names
-from wire.errors import Conflict, LimitExceeded
+from wire.errors import Conflict
 from wire.records.changes import ApproveChangeOptions, ChangeState, LineComment
 
 
@@ -105,15 +105,12 @@ class Review:
         row = self._store.get(number)
         self._check_shown(row, commit)
         check_text("note", note, at_least=0 if comments else 1)
-        if len(self._store.comments(number)) + len(comments) + 1 > MAX_COMMENTS:
-            raise LimitExceeded(
-                f"{names.change(number)} would have more than {MAX_COMMENTS} comments, which is "
-                "the maximum."
-            )
+        check_count(self._store.comments(number), number, who, len(comments) + 1)
         revision, at = self._store.revision(number).number, now()
         rows = []
         for comment in comments:
             check_text("comment", comment.text, at_least=1)
+            check_place(comment.path)
             rows.append(
                 CommentRow(
                     number, who, at, revision, comment.path, comment.line, comment.text.strip()

@@ -214,6 +214,12 @@ class Store:
         (count,) = self._db.execute(query, (agent, since)).fetchone()
         return int(count)
 
+    def count_comments(self, author: str, since: int) -> int:
+        """Return how many comments an author has made at the time `since` or later."""
+        query = "SELECT count(*) FROM comment WHERE author = ? AND at >= ?"
+        (count,) = self._db.execute(query, (author, since)).fetchone()
+        return int(count)
+
     def notices(self) -> list[Notice]:
         """Return the messages that are owed, oldest first."""
         rows = self._db.execute("SELECT id, recipient, body FROM notice ORDER BY id")

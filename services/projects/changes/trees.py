@@ -1,6 +1,6 @@
 """The files of commits, as git lists them: bytes that agents have chosen."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -56,7 +56,9 @@ async def between(home: Path, old: str, new: str) -> list[Entry]:
 
 
 async def of_commits(home: Path, *commits: str) -> list[Entry]:
-    """Return the files that each of the given commits changes, but for merges.
+    """Return the files that each of the given commits changes.
+
+    Of a merge, those are listed that differ from what git makes of its two parents.
 
     Args:
         home: the git directory.
@@ -65,7 +67,7 @@ async def of_commits(home: Path, *commits: str) -> list[Entry]:
     Raises:
         LimitExceeded: there are too many.
     """
-    options = ("--format=", "--no-merges", "--no-renames", "--root")
+    options = ("--format=", "--diff-merges=remerge", "--no-renames", "--root")
     return await _entries(home, "log", *options, *commits)
 
 
@@ -118,7 +120,7 @@ async def links(home: Path, commit: str) -> dict[str, str]:
     return {text(path): text(targets[name]) for path, name in found.items()}
 
 
-async def _targets(home: Path, names: Iterable[str]) -> dict[str, bytes]:
+async def _targets(home: Path, names: Collection[str]) -> dict[str, bytes]:
     wanted = "".join(f"{name}\n" for name in names).encode()
     sizes = await git(home, "cat-file", "--batch-check", stdin=wanted, limit=2**20)
     for line in sizes.splitlines():
@@ -126,13 +128,24 @@ async def _targets(home: Path, names: Iterable[str]) -> dict[str, bytes]:
             raise LimitExceeded(
                 f"A symbolic link of the commit has more than {_MAX_TARGET} characters."
             )
-    limit = _MAX_LINKS * (_MAX_TARGET + 100)
+    return await contents(home, names, _MAX_LINKS * (_MAX_TARGET + 100))
+
+
+async def contents(home: Path, names: Iterable[str], limit: int) -> dict[str, bytes]:
+    """Return the contents of objects, by their names.
+
+    Raises:
+        GitFailed: they have more than `limit` bytes together.
+    """
+    wanted = "".join(f"{name}\n" for name in names).encode()
     rest = await git(home, "cat-file", "--batch", stdin=wanted, limit=limit)
-    found = {}
-    while rest:
-        head, _, rest = rest.partition(b"\n")
-        name, _, size = head.decode().split(" ")
-        found[name], rest = rest[: int(size)], rest[int(size) + 1 :]
+    found: dict[str, bytes] = {}
+    at = 0
+    while at < len(rest):
+        end = rest.index(b"\n", at)
+        name, _, size = rest[at:end].decode().split(" ")
+        found[name] = rest[end + 1 : end + 1 + int(size)]
+        at = end + 2 + int(size)
     return found
 
 

@@ -173,6 +173,66 @@ class TestRefusals:
         assert "The commit and its history add 2 MiB" in said
 
 
+class TestMessages:
+    """The commits themselves, whose texts somebody could take for those of others."""
+
+    def written(self, copy: WorkTree, message: bytes, *headers: bytes) -> str:
+        tree, head = copy.git("rev-parse", "HEAD^{tree}"), copy.git("rev-parse", "HEAD")
+        lines = [f"tree {tree}".encode(), f"parent {head}".encode()]
+        who = b"a <a@hive.invalid> 1 +0000"
+        lines += [b"author " + who, b"committer " + who, *headers, b"", message]
+        return objects.write_loose(copy.path / ".git", "commit", b"\n".join(lines))
+
+    async def test_an_encoding_that_hides_lines(self, room: ChangesRoom, alice: WorkTree) -> None:
+        message = b"Fine.+AAo-+AAo-+AEE-pproved-by: everybody\n"
+        said = await refusal(room, self.written(alice, message, b"encoding UTF-7"), InvalidArgument)
+        assert "is in the encoding 'UTF-7'. Write it in UTF-8." in said
+
+    async def test_a_text_that_ends_too_soon(self, room: ChangesRoom, alice: WorkTree) -> None:
+        said = await refusal(room, self.written(alice, b"Fine.\0hidden\n"), InvalidArgument)
+        assert "has a NUL, which hides what follows" in said
+
+    async def test_a_long_message(self, room: ChangesRoom, alice: WorkTree) -> None:
+        said = await refusal(room, self.written(alice, b"x" * 2**16), LimitExceeded)
+        assert "The message of the commit" in said
+
+    async def test_a_merge_of_three(self, room: ChangesRoom, alice: WorkTree) -> None:
+        head = alice.git("rev-parse", "HEAD")
+        alice.commit({"x": "y"})
+        parents = [alice.git("rev-parse", "HEAD"), head, alice.git("rev-parse", "HEAD~1^{commit}")]
+        alice.git("checkout", "-q", "-b", "side", head)
+        parents[2] = alice.commit({"z": "y"})
+        options = [part for parent in parents for part in ("-p", parent)]
+        both = alice.git("commit-tree", *options, "-m", "x", f"{head}^{{tree}}")
+        assert "merges more than two commits" in await refusal(room, both, InvalidArgument)
+
+    async def test_forged_trailers_and_authors(self, room: ChangesRoom, alice: WorkTree) -> None:
+        alice.git("config", "user.name", "x")
+        message = "Fine.\n\nHive-Change: c1/1\nApproved-by: operator"
+        author = ("--author", "The Boss <boss@example.org>")
+        alice.git("commit", "-q", "--allow-empty", *author, "-m", message)
+        commit = alice.git("rev-parse", "HEAD")
+        assert await findings(room, commit) == [
+            "Its messages have lines that look like those of the hive: 'Hive-Change: c1/1' "
+            f"({commit[:12]}).",
+            "It has commits in the name of somebody else: 'The Boss <boss@example.org>'.",
+        ]
+
+    async def test_a_merge_that_brings_what_neither_side_has(
+        self, room: ChangesRoom, alice: WorkTree, upstream: WorkTree
+    ) -> None:
+        alice.commit({"mine": "x\n"})
+        upstream.commit({"theirs": "x\n"})
+        await room.fetched("website")
+        alice.git("fetch", "-q", "origin")
+        alice.git("merge", "-q", "--no-commit", "origin/main")
+        alice.commit({"key": f"{KEY}\n"})
+        alice.git("rm", "-q", "key")
+        assert await findings(room, alice.commit({})) == [
+            "It may contain secrets: a private key ('key':1)."
+        ]
+
+
 async def test_objects_of_another_project_are_not_read(
     room: ChangesRoom, alice: WorkTree, tmp_path: Path
 ) -> None:
@@ -224,6 +284,19 @@ class TestFindings:
         assert found == [
             "It adds attributes that name programs or conversions: 'filter=evil'.",
             "It changes where files of Git LFS come from: '.lfsconfig'.",
+        ]
+
+    async def test_settings_by_other_names_and_of_any_length(
+        self, room: ChangesRoom, alice: WorkTree
+    ) -> None:
+        long = "# x\n" * 2**16 + "* filter=unseen\n"
+        text = '[submodule "lib"]\n\tpath = lib\n\turl = https://example.org/lib.git\n'
+        files = {"a/.gitAttributes": "* filter=evil\n", "b/.gitattributes": long}
+        found = await findings(room, alice.commit({**files, ".gitModules": text}))
+        assert found == [
+            "It adds submodule addresses: 'https://example.org/lib.git'.",
+            "It adds attributes that name programs or conversions: 'filter=evil', "
+            "'(the rest of the file was not read)'.",
         ]
 
     async def test_programs(self, room: ChangesRoom, alice: WorkTree) -> None:
