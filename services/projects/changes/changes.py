@@ -35,6 +35,8 @@ MAX_ALIVE: Final = 50
 """Changes of one agent that wait for somebody."""
 MAX_PER_HOUR: Final = 60
 """Revisions that one agent may submit within an hour, refused ones included."""
+MAX_PER_DAY: Final = 500 * 2**20
+"""Bytes that one agent may submit within a day: the repositories keep them for ever."""
 MAX_REVISIONS: Final = 100
 MAX_COMMENTS: Final = 500
 """Comments of the operator on one change."""
@@ -48,6 +50,7 @@ MAX_TEXT: Final = 10_000
 REMOVED: Final = "The project was removed."
 
 _HOUR: Final = 3_600_000_000
+_DAY: Final = 24 * _HOUR
 _MICROSECOND: Final = 1000
 
 
@@ -80,6 +83,8 @@ class Changes:
         self._attempts: dict[str, list[int]] = {}
         """The times of submissions that made no revision."""
         self._submitting: set[str] = set()
+        self._added: dict[str, list[tuple[int, int]]] = {}
+        """The times and sizes of what was taken since the start of the service."""
 
     async def reconcile(self) -> None:
         """Do what an earlier run left undone. Call it once, before any other method."""
@@ -159,7 +164,7 @@ class Changes:
                     f"{MAX_ALIVE} of your changes wait already. Withdraw those that nobody needs "
                     "(`withdraw_change`), or wait for the operator."
                 )
-            taken = await self._submissions.take(project, agent, commit, branch)
+            taken = await self._take(agent, project, commit, branch)
             if there := self._same(agent, project, branch, taken.commit):
                 return there
             at = now()
@@ -179,6 +184,11 @@ class Changes:
             number = await self._tasks.finish(self._add(row, taken))
             self._attempts[agent].pop()
             return number
+
+    async def _take(self, agent: str, project: str, commit: str, branch: str) -> Taken:
+        taken = await self._submissions.take(project, agent, commit, branch)
+        self._added.setdefault(agent, []).append((now(), taken.size))
+        return taken
 
     async def _add(self, row: Row, taken: Taken) -> int:
         number = self._store.add(row, _revision(taken, ""))
@@ -210,7 +220,7 @@ class Changes:
                     f"{names.change(number)} has {MAX_REVISIONS} revisions, which is the maximum. "
                     f"Submit another change that replaces it."
                 )
-            taken = await self._submissions.take(row.project, agent, commit, row.branch)
+            taken = await self._take(agent, row.project, commit, row.branch)
             _check_waiting(self._store.get(number))
             if taken.commit == self._store.revision(number).commit:
                 raise Conflict(
@@ -398,7 +408,7 @@ class Changes:
 
         Raises:
             Conflict: another one is going on.
-            LimitExceeded: there were too many within an hour.
+            LimitExceeded: there were too many within an hour, or too large ones within a day.
         """
         if agent in self._submitting:
             raise Conflict(
@@ -412,6 +422,12 @@ class Changes:
             raise LimitExceeded(
                 f"You have submitted {count} times within an hour, which is the maximum. Go on "
                 "with something else, and submit later."
+            )
+        self._added[agent] = [one for one in self._added.get(agent, []) if one[0] >= now() - _DAY]
+        if sum(size for _, size in self._added[agent]) >= MAX_PER_DAY:
+            raise LimitExceeded(
+                f"You have submitted more than {MAX_PER_DAY // 2**20} MiB within a day, which is "
+                "the maximum. Keep large files out of commits, and submit tomorrow."
             )
         self._attempts[agent] = [*attempts, now()]
         self._submitting.add(agent)

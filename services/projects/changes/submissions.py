@@ -34,6 +34,8 @@ class Taken(NamedTuple):
     commit: str
     base: str
     findings: tuple[str, ...]
+    size: int
+    """Bytes that it has added to the repository, which keeps them for ever."""
 
 
 class Submissions:
@@ -80,17 +82,18 @@ class Submissions:
             raise Unavailable(self._refusal)
         home = self._repositories.home(project)
         tip = await self._repositories.commit(project, branch) or ""
-        found: list[Inspected] = []
+        found: list[tuple[Inspected, int]] = []
 
         async def check(where: Path, whole: str) -> None:
-            found.append(
-                await inspection.inspect(where, whole, tip, project=project, branch=branch)
-            )
+            size = 0 if where == home else await _size(where, whole)
+            inspected = await inspection.inspect(where, whole, tip, project=project, branch=branch)
+            found.append((inspected, size))
 
         source = self._copies / agent / "work" / project
         async with self._repositories.writing(project):
             whole = await self._quarantine.fetch(source, commit, home, check)
-        return Taken(whole, *found[-1])
+        inspected, size = found[-1]
+        return Taken(whole, inspected.base, inspected.findings, size)
 
     async def pin(self, project: str, change: int, revision: int, commit: str) -> None:
         """Let the reference of a revision lead to its commit, for ever.
@@ -111,3 +114,9 @@ class Submissions:
         if not self._repositories.exists(project):
             return None
         return await resolve(self._repositories.home(project), reference(change, revision))
+
+
+async def _size(home: Path, commit: str) -> int:
+    """Return the bytes that a commit has with its history, beside those of our repository."""
+    options = ("--objects", "--disk-usage", commit, "--not", "--alternate-refs")
+    return int(await git(home, "rev-list", *options))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 
 import pytest
 from git import Repo
@@ -282,9 +283,20 @@ class TestBounds:
         with pytest.raises(LimitExceeded, match="You have submitted 2 times within an hour"):
             await room.submitted("alice", commit[:9])
 
-    async def test_one_submission_and_one_diff_at_a_time(
-        self, room: ChangesRoom, alice: WorkTree
+    async def test_large_commits_fill_no_disk(
+        self, room: ChangesRoom, alice: WorkTree, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(module, "MAX_PER_DAY", 3 * 2**20)
+        random = Random(1)
+        for number in (1, 2):
+            commit = alice.commit({"big": random.randbytes(2 * 2**20)})
+            assert await room.submitted("alice", commit) == number
+        with pytest.raises(LimitExceeded, match="more than 3 MiB within a day"):
+            await room.submitted("alice", alice.commit({"x": "y"}))
+        bob = room.copy("bob", "website")
+        assert await room.submitted("bob", bob.commit({"x": "y"})) == 3
+
+    async def test_one_submission_at_a_time(self, room: ChangesRoom, alice: WorkTree) -> None:
         """The submissions of others wait for one of each agent, and not for all of them."""
         commits = [alice.commit({"page.html": text}) for text in ("one\n", "two\n")]
         first, second = await asyncio.gather(
