@@ -82,6 +82,8 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     # The services have users of their own, which must be able to read all that is written here.
     os.umask(0o022)
+    # Errors go to another stream, and belong after the lines before them.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         return _run(options)
     except InstallError as error:

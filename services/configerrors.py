@@ -10,7 +10,12 @@ from services.configvalues import UNSHOWN
 
 _KEY: Final = re.compile(r"[\w*-]{1,64}", re.ASCII)
 
-_TOML: Final = {"a valid tuple": "a list", "a valid dictionary": "a table"}
+_TOML: Final = {
+    "a valid tuple": "a list",
+    "a valid dictionary": "a table",
+    ", unable to parse string as an integer": "",
+    ", unable to parse string as a number": "",
+}
 """The words of TOML for those in pydantic's messages."""
 
 

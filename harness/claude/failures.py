@@ -43,6 +43,8 @@ _KINDS: Final = {
 """Claude Code's names for errors of the model's API."""
 
 _OVERLOADED: Final = 529
+_NO_WAY: Final = 502
+"""The status of the gateway, too, when it gets no answer."""
 
 OTHER_MODEL: Final = "`hivectl model` chooses another one."
 """The remedy when the API does not know the model."""
@@ -103,6 +105,8 @@ def of_retry(status: int | None, error: str) -> tuple[bool, str]:
         words = "the model's API is overloaded"
     elif limited:
         words = "the model's API limits the number of requests"
+    elif status == _NO_WAY:
+        words = "the model's API fails, or the gateway cannot reach it"
     elif status:
         words = "the model's API fails"
     else:

@@ -14,7 +14,7 @@ import pytest
 
 from harness import config
 from harness.backoff import Backoff
-from harness.claude import options
+from harness.claude import failures, options
 from harness.claude.choices import Choices
 from harness.events.store import EventStore
 from harness.events.turns import Cause
@@ -365,3 +365,11 @@ async def test_a_watch_is_not_left_behind(tmp_path: Path) -> None:
 
 def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_gateway_without_a_way_is_told_from_a_failing_api() -> None:
+    assert failures.of_retry(502, "server_error") == (
+        False,
+        "the model's API fails, or the gateway cannot reach it (502)",
+    )
+    assert failures.of_retry(500, "server_error")[1] == "the model's API fails (500)"

@@ -49,8 +49,9 @@ def remedy(agent: "AgentProperties") -> str:
     )
     return {
         "idle": given_up,
-        "error": f"`hivectl logs {name}` shows more; `hivectl rebuild {name}` repairs its files, "
-        f"and `hivectl restart {name}` starts it again",
+        "error": f"`hivectl logs {name}` shows more; if the model cannot be reached, check the "
+        f"network of this host; `hivectl rebuild {name}` repairs its files, and `hivectl restart "
+        f"{name}` starts it again",
         "harness-away": f"`hivectl restart {name}` starts its harness again",
         "needs-login": credentials.remedy(name, agent.credential),
         "rate-limited": "it tries again by itself; between two tries of a turn, "

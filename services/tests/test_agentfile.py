@@ -196,6 +196,10 @@ def test_the_page_describes_each_key_and_no_other() -> None:
         ),
         ("resources.tasks_max = 1", "line 1: resources.tasks_max = 1 is not valid"),
         ("sleep_after = -1", "sleep_after = -1 is not valid"),
+        (
+            "sleep_after = 'lots'",
+            "sleep_after = 'lots' is not valid: input should be a valid integer.",
+        ),
         ("model = 'a b'", "line 1: model = 'a b' is not valid: it must be the name of a model"),
         ("model = '--help'", "model = '--help' is not valid"),
         (

@@ -5,6 +5,7 @@ keeps the head until the first bytes of the body, and these wait.
 """
 
 import io
+import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,8 @@ from yarl import URL
 
 from services.gateway.api.errors import ApiError
 from services.gateway.api.headers import SKIPPED
+
+log = logging.getLogger(__name__)
 
 CONNECT_SECONDS: Final = 10.0
 KEEP_SECONDS: Final = 60.0
@@ -90,6 +93,8 @@ class Upstream:
             skip_auto_headers=SKIPPED,
             read_bufsize=READ_SIZE,
         )
+        self._failing = ""
+        """The reason why there was no answer the last time, which is logged once."""
 
     async def close(self) -> None:
         """Close all connections."""
@@ -127,7 +132,13 @@ class Upstream:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             if held is not None and held.error is not None:
                 raise held.error from None
-            raise ApiError(502, f"the Messages API cannot be reached: {reason(error)}.") from None
+            why = f"the Messages API cannot be reached: {reason(error)}."
+            if why != self._failing:
+                # Claude Code repeats the request, and tells the agent no more than the status.
+                log.warning("%s", why[0].upper() + why[1:])
+                self._failing = why
+            raise ApiError(502, why) from None
+        self._failing = ""
         _end_with_connection(response)
         try:
             yield response

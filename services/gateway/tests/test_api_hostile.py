@@ -413,9 +413,15 @@ async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
         assert len(up.sent) == 1
 
 
-async def test_an_upstream_that_is_not_there(tmp_path: Path) -> None:
+async def test_an_upstream_that_is_not_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with stage(tmp_path, upstream="http://127.0.0.1:1") as hive:
+        await ask(hive)
+        await hive.ledger.settlement()
         status, body = await ask(hive)
+        told = [text for text in caplog.messages if "The Messages API cannot be reached" in text]
+        assert len(told) == 1, "Claude Code repeats its requests: the log says it once"
         assert (status, body["error"]["type"]) == (502, "api_error")
         usage = await hive.ledger.settlement()
         assert (usage.outcome, usage.status, usage.input_tokens) == (RequestOutcome.FAILED, 0, 0)
