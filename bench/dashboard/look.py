@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 
-from bench.dashboard import scene
+from bench.dashboard import project_scene, scene
 from bench.dashboard.stage import log_in
 from services.config import DashboardConfig
 from services.dashboard import __main__ as root
@@ -96,6 +96,12 @@ class View:
 ALICE: Final = f"/agents/{scene.ALICE}"
 OPEN: Final = "for (const one of document.querySelectorAll('{}')) one.open = true;"
 CLICK: Final = "document.querySelector('{}').click();"
+REVIEWED: Final = f"/changes/{project_scene.REVIEWED}"
+COMMENT: Final = (
+    CLICK.format(".line.added")
+    + CLICK.format(".line-bar button")
+    + CLICK.format("#decision [data-verb=request]")
+)
 
 
 def _tab(name: str) -> View:
@@ -120,6 +126,10 @@ VIEWS: Final = (
     ),
     View("approvals", "/approvals"),
     View("approvals-change", "/approvals", OPEN.format(".pending details"), of_busy=True),
+    View("projects", "/projects"),
+    View("projects-change", REVIEWED, of_busy=True),
+    View("projects-comment", REVIEWED, COMMENT, of_busy=True),
+    View("projects-unknown", "/changes/99"),
     View("deploys", "/deploys"),
     View("cost", "/cost"),
     View("network", "/network"),
@@ -262,6 +272,7 @@ async def hive(folder: Path, *, is_busy: bool) -> AsyncIterator[Shown]:
     fakes.approvals.deploys.clear()
     if is_busy:
         scene.fill(fakes)
+        project_scene.fill(fakes, scene.now_us())
         keep_passkeys(folder)
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(private_bus(stderr=asyncio.subprocess.DEVNULL))
@@ -276,6 +287,7 @@ async def hive(folder: Path, *, is_busy: bool) -> AsyncIterator[Shown]:
         await fakes.serve_broker(await connect())
         await fakes.serve_approvals(await connect())
         await fakes.serve_ledger(await connect())
+        await fakes.serve_projects(await connect())
         bus, listener = await connect(), socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
         # The samples of some minutes within some seconds.

@@ -74,6 +74,7 @@ async def stage(folder: Path, size: Size) -> AsyncIterator[Stage]:
             hive.serve_lifecycle,
             hive.serve_approvals,
             hive.serve_ledger,
+            hive.serve_projects,
         ):
             bus = await Bus.connect(address, FixedPrincipals())
             stack.push_async_callback(bus.close)

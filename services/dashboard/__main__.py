@@ -25,6 +25,8 @@ from services.dashboard.clients.ledger_feed import LedgerFeed
 from services.dashboard.clients.lifecycle_feed import LifecycleFeed
 from services.dashboard.clients.logs import ContainerLogs, HostLogs
 from services.dashboard.clients.measurements import Measurements
+from services.dashboard.clients.projects import Projects
+from services.dashboard.clients.projects_feed import ProjectsFeed
 from services.dashboard.clients.samples import Samples
 from services.dashboard.clients.services import ExplainingCaller
 from services.dashboard.clients.webhooks import Webhooks
@@ -45,6 +47,7 @@ from services.dashboard.http.message_handlers import MessageHandlers
 from services.dashboard.http.metrics import Metrics
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.passkeys import Passkeys
+from services.dashboard.http.project_handlers import ProjectHandlers
 from services.dashboard.http.proxy import TOKEN_FILE, Proxy
 from services.dashboard.http.push_handlers import PushHandlers
 from services.dashboard.http.push_targets import PushTargets
@@ -59,6 +62,7 @@ from services.dashboard.preview.reasons import Reasons
 from services.dashboard.preview.tickets import Tickets
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.state.page_state import PageState
+from services.dashboard.state.project_tables import ProjectTables
 from services.dashboard.state.tables import Tables
 from services.dashboard.terminal.terminals import Connect as ConnectTerminal
 from services.dashboard.terminal.terminals import Terminals
@@ -121,6 +125,7 @@ class DashboardService(unit.Service):
             LifecycleFeed(bus, page_state),
             ApprovalsFeed(bus, page_state),
             LedgerFeed(bus, page_state),
+            ProjectsFeed(bus, page_state, ProjectTables(tables)),
         )
         measurements = Measurements(bus, page_state.counts)
         self._samples = Samples(measurements, page_state, tables)
@@ -178,6 +183,7 @@ class DashboardService(unit.Service):
             ),
             ControlHandlers(AgentControl(caller)),
             ApprovalHandlers(Configurations(caller)),
+            ProjectHandlers(Projects(caller)),
             MessageHandlers(MessageHistory(caller), actions),
             Metrics(tables, page_state.counts, measurements),
             PreviewLinks(self._previews, tickets),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from hivectl.exit_codes import Exit
 from tests.system.hive import Hive
 from tests.system.inside import call, configured, inside, refused, until_told
+from tests.system.test_dashboard import Page
 
 pytestmark = pytest.mark.system
 
@@ -114,6 +116,33 @@ def test_a_change_is_given_back_updated_and_merged(review: Review) -> None:
     until_told(review.hive, "gina", "change", f"is in the branch main as {ended['published'][:12]}")
     review.git("fetch", "-q")
     assert review.git("rev-parse", "origin/main") == ended["published"]
+
+
+def test_a_reviewer_approves_on_the_page_what_it_showed(review: Review) -> None:
+    change = review.submitted(review.commit("seen", "one\n"))
+    number = change.removeprefix("c")
+    with closing(Page(review.hive.hivectl("login-link", "--role=reviewer").stdout.strip())) as page:
+        events = page.events()
+        assert next(events) == {}
+        tables = json.load(page.request("GET", "/api/state"))["tables"]
+        assert tables["services"]["projects"]["reason"] == ""
+        assert tables["projects"]["web"]["state"] == "ready"
+        assert tables["changes"][number]["title"] == "A page"
+        shown = json.load(page.request("GET", f"/api/changes/{number}/diff"))
+        assert "+one" in shown["diff"]
+        assert page.request("POST", "/api/projects/web/fetch").status == 403
+        path = f"/api/changes/{number}"
+        comment = {"text": "Good.", "path": "seen", "line": 1}
+        assert page.request("POST", f"{path}/comment", comment).status == 200
+        body = {"commit": shown["commit"], "base": "0" * 40}
+        assert page.request("POST", f"{path}/approve", body).status == 409
+        body["base"] = shown["base"]
+        assert page.request("POST", f"{path}/approve", body).status == 200
+        gone = (one for one in events if one["table"] == "changes" and number in one["remove"])
+        assert next(gone)
+    ended = json.loads(review.hive.hivectl("review", change, "--json").stdout)
+    assert (ended["state"], ended["comments"][0]["text"]) == ("merged", "Good.")
+    assert review.upstream("rev-parse", "main") == ended["published"]
 
 
 def test_upstream_that_has_moved_makes_a_conflict(review: Review) -> None:

@@ -12,6 +12,7 @@ from wire.clients.client import Client
 from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import AgentClient, LifecycleClient
 from wire.clients.logins import begin_login, enter_login_code
+from wire.clients.projects import ProjectsClient
 from wire.errors import NotFound
 from wire.records.approvals import NO_JOB
 from wire.records.broker import (
@@ -44,6 +45,7 @@ class OperatorActions:
             "lifecycle": LifecycleClient(caller),
             "approvals": self._approvals,
             "ledger": self._ledger,
+            "projects": ProjectsClient(caller),
         }
         self._feeds = {feed.service: feed for feed in feeds}
 

@@ -10,6 +10,7 @@ SERVICES = {
     "lifecycle": (names.LIFECYCLE, names.LIFECYCLE_PATH),
     "approvals": (names.APPROVALS, names.APPROVALS_PATH),
     "ledger": (names.LEDGER, names.LEDGER_PATH),
+    "projects": (names.PROJECTS, names.PROJECTS_PATH),
 }
 """Bus name and object path of each service that the pages show."""
 
@@ -19,6 +20,8 @@ UNAVAILABLE = {
     "states may be out of date.",
     "approvals": "Approvals does not answer: requests can be neither approved nor denied.",
     "ledger": "The ledger does not answer: costs may be out of date.",
+    "projects": "Projects does not answer: nothing is fetched, and changes can be neither read nor "
+    "decided.",
 }
 
 _BY_NAME = {name: service for service, (name, _) in SERVICES.items()}

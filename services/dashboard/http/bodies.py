@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from services.config import PUSHED, Event
 from wire.errors import InvalidArgument, LimitExceeded
+from wire.records.changes import PublishMode
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes of a body: the longest message that the broker takes, however JSON escapes it."""
@@ -92,6 +93,43 @@ class Denial(Body):
 
     commit: str = Field(max_length=40)
     note: str = Field(default="", max_length=10_000)
+
+
+Line = Annotated[int, Field(ge=0, lt=2**32)]
+"""A line of a file; 0: the whole file."""
+
+
+class ChangeComment(Body):
+    """A comment on a change; without a path, it is about all of it. Projects checks the text."""
+
+    text: str
+    revision: Annotated[int, Field(ge=1, lt=2**32)] | None = None
+    path: str = Field(default="", max_length=4096)
+    line: Line = 0
+
+
+class ChangeApproval(Body):
+    """An approval of the revision and the base that the page showed; an empty base: none."""
+
+    commit: str = Field(max_length=40)
+    base: str = Field(max_length=40)
+    how: PublishMode | None = None
+
+
+class WantedChange(Body):
+    """A comment that is sent together with others."""
+
+    text: str
+    path: str = Field(default="", max_length=4096)
+    line: Line = 0
+
+
+class ChangesWanted(Body):
+    """The operator's wishes about what the page showed; projects checks the texts."""
+
+    commit: str = Field(max_length=40)
+    note: str = ""
+    comments: list[WantedChange] = Field(default=[], max_length=500)
 
 
 class Spawn(Body):

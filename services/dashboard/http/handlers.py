@@ -21,6 +21,7 @@ from services.dashboard.http.login_handlers import LoginHandlers
 from services.dashboard.http.message_handlers import MessageHandlers
 from services.dashboard.http.metrics import Metrics
 from services.dashboard.http.middleware import AccessControl
+from services.dashboard.http.project_handlers import ProjectHandlers
 from services.dashboard.http.push_handlers import PushHandlers
 from services.dashboard.http.session_handlers import SessionHandlers
 from services.dashboard.http.terminal_handlers import TerminalHandlers
@@ -72,6 +73,7 @@ class Handlers:
         agents: AgentHandlers,
         control: ControlHandlers,
         approvals: ApprovalHandlers,
+        projects: ProjectHandlers,
         messages: MessageHandlers,
         metrics: Metrics,
         previews: PreviewLinks,
@@ -91,6 +93,7 @@ class Handlers:
         self._agents = agents
         self._control = control
         self._approvals = approvals
+        self._projects = projects
         self._messages = messages
         self._metrics = metrics
         self._previews = previews
@@ -109,7 +112,7 @@ class Handlers:
         app.on_response_prepare.append(add_headers)
         message = r"/api/messages/{id:\d{1,18}}"
         question = r"/api/questions/{id:\d{1,18}}"
-        service = "/api/services/{name:broker|lifecycle|approvals|ledger}"
+        service = "/api/services/{name:broker|lifecycle|approvals|ledger|projects}"
         app.add_routes(
             [
                 web.get("/", self.main_page),
@@ -117,6 +120,7 @@ class Handlers:
                 web.get("/agents/{name}", self.agent_page),
                 web.get(r"/agents/{name}/turns/{turn:\d{1,15}}", self.turn_page),
                 web.get("/agents/{name}/configuration", self.configuration_page),
+                web.get(r"/changes/{id:\d{1,15}}", self.change_page),
                 web.get("/login", self.login_page),
                 web.get("/static/{name}", self.static),
                 web.get("/worker.js", self.worker),
@@ -148,6 +152,7 @@ class Handlers:
         app.add_routes(self._ledger.routes())
         app.add_routes(self._logs.routes())
         app.add_routes(self._approvals.routes())
+        app.add_routes(self._projects.routes())
         page = self._files["terminal.html"]
         app.add_routes(TerminalHandlers(self._access, self._terminals, page).routes())
         app.add_routes(self._messages.routes())
@@ -183,6 +188,10 @@ class Handlers:
         """Serve the page of one turn; its script finds out whether the turn exists."""
         agent_path(request.match_info["name"])
         return self._file("turn.html")
+
+    async def change_page(self, _request: web.Request) -> web.Response:
+        """Serve the page of one change; its script finds out whether the change exists."""
+        return self._file("change.html")
 
     async def configuration_page(self, request: web.Request) -> web.Response:
         """Serve the page of an agent's configuration."""

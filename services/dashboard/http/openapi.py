@@ -15,7 +15,15 @@ from pydantic.json_schema import models_json_schema
 
 from services.dashboard.http import bodies, queries
 from services.dashboard.http.connection import HOOKS, SESSION_HEADER
-from services.dashboard.http.shapes import agents, configurations, logins, messages, rows, shape
+from services.dashboard.http.shapes import (
+    agents,
+    configurations,
+    logins,
+    messages,
+    projects,
+    rows,
+    shape,
+)
 
 Json = dict[str, Any]
 
@@ -27,6 +35,7 @@ _TAILS: Final[Json] = {"type": "array", "items": {"type": "string"}, "maxItems":
 _EVENTS: Final = {"before": _NUMBER, "after": _NUMBER, "turn": _NUMBER, "limit": _NUMBER}
 _FORM: Final[Json] = {"type": "string", "enum": ["jsonl", "html"], "default": "jsonl"}
 _NAME: Final[Json] = {"type": "string", "pattern": "^[a-z]([a-z0-9-]{0,7}[a-z0-9])?$"}
+_PROJECT: Final[Json] = {"type": "string", "pattern": "^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$"}
 
 
 class Operation(NamedTuple):
@@ -125,6 +134,16 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "POST /api/approvals/{id}/approve": Operation(body=bodies.Approval),
     "POST /api/approvals/{id}/deny": Operation(body=bodies.Denial),
     "POST /api/approvals/{id}/withdraw": Operation(),
+    "GET /api/projects/{project}": Operation(projects.ProjectDetails),
+    "POST /api/projects/{project}/fetch": Operation(),
+    "POST /api/projects/{project}/cancel-fetch": Operation(),
+    "GET /api/changes": Operation(projects.Changes, query=queries.ChangesQuery),
+    "GET /api/changes/{id}": Operation(projects.ChangeDetails),
+    "GET /api/changes/{id}/diff": Operation(projects.ChangeDiff, query=queries.ChangeDiffQuery),
+    "POST /api/changes/{id}/comment": Operation(body=bodies.ChangeComment),
+    "POST /api/changes/{id}/approve": Operation(body=bodies.ChangeApproval),
+    "POST /api/changes/{id}/request-changes": Operation(body=bodies.ChangesWanted),
+    "POST /api/changes/{id}/deny": Operation(body=bodies.Denial),
     "POST /api/spawn": Operation(configurations.Saved, bodies.Spawn),
     "GET /api/deploys": Operation(configurations.MoreDeploys, query=queries.DeploysQuery),
     f"GET {_AGENT}/deploys/{{id}}/diff": Operation(configurations.Change),
@@ -141,6 +160,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "POST /api/services/lifecycle/refresh": Operation(),
     "POST /api/services/approvals/refresh": Operation(),
     "POST /api/services/ledger/refresh": Operation(),
+    "POST /api/services/projects/refresh": Operation(),
 }
 """The shapes of each route, by its method and path."""
 
@@ -246,7 +266,8 @@ def _described(route: Route, operation: Operation, refs: Mapping[Any, Json]) -> 
 
 def _parameters(route: Route, operation: Operation) -> Iterator[Json]:
     for name in re.findall(r"{(\w+)}", route.path):
-        schema = _NUMBER if name in route.numbers else _NAME
+        named = _PROJECT if name == "project" else _NAME
+        schema = _NUMBER if name in route.numbers else named
         yield {"name": name, "in": "path", "required": True, "schema": schema}
     query = operation.query
     if isinstance(query, type):

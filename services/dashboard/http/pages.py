@@ -15,6 +15,7 @@ SECTIONS: Final[tuple[str, ...]] = (
     "logs",
     "messages",
     "network",
+    "projects",
     "settings",
 )
 """The sections that have a page of their own: /NAME is the file NAME.html. The links to them are

@@ -8,9 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from services import agentfile
 from services.dashboard.clients.costs import MAX_DAYS
 from services.dashboard.clients.history import MAX_ROWS
+from services.dashboard.clients.projects import MAX_LISTED
 from wire.errors import InvalidArgument
 from wire.records.approvals import DiffBase
 from wire.records.broker import MessageState
+from wire.records.changes import ChangeState
 from wire.records.ledger import EgressState
 
 MAX_NUMBER = 2**53 - 1
@@ -69,6 +71,25 @@ class FileQuery(Query):
     """The file of a configuration that a page wants."""
 
     path: str = Field(default=agentfile.NAME, min_length=1, max_length=2000)
+
+
+class ChangesQuery(Query):
+    """The changes of projects that a page wants."""
+
+    project: str | None = Field(default=None, pattern=NAME)
+    state: ChangeState | None = None
+    limit: int = Field(default=50, ge=1, le=MAX_LISTED)
+
+
+class ChangeDiffQuery(Query):
+    """The part of a change that a page wants; see `ChangeDiffOptions`."""
+
+    revision: int | None = Field(default=None, ge=1, lt=2**32)
+    since: int | None = Field(default=None, ge=1, lt=2**32)
+    commit: str | None = Field(default=None, pattern=r"^[0-9a-f]{7,40}$")
+    path: str | None = Field(default=None, min_length=1, max_length=4096)
+    functions: Literal["", "1"] = ""
+    """1 for whole functions around changes."""
 
 
 class HistoryQuery(Query):

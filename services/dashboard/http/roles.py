@@ -14,6 +14,10 @@ NEEDED: Final[Mapping[tuple[str, str], Role]] = {
     ("POST", "/api/agents/{name}/egress"): Role.REVIEWER,
     ("POST", "/api/approvals/{id}/approve"): Role.REVIEWER,
     ("POST", "/api/approvals/{id}/deny"): Role.REVIEWER,
+    ("POST", "/api/changes/{id}/approve"): Role.REVIEWER,
+    ("POST", "/api/changes/{id}/comment"): Role.REVIEWER,
+    ("POST", "/api/changes/{id}/deny"): Role.REVIEWER,
+    ("POST", "/api/changes/{id}/request-changes"): Role.REVIEWER,
     ("POST", "/api/passkeys/begin"): Role.REVIEWER,
     ("POST", "/api/passkeys"): Role.REVIEWER,
     ("POST", "/api/passkeys/remove"): Role.REVIEWER,
@@ -27,7 +31,8 @@ NEEDED: Final[Mapping[tuple[str, str], Role]] = {
 
 SENTENCES: Final = {
     Role.GUEST: "You are logged in as a guest: you may only read.",
-    Role.REVIEWER: "You are logged in as a reviewer: you may only read, answer, approve and deny.",
+    Role.REVIEWER: "You are logged in as a reviewer: you may only read, answer, comment, approve "
+    "and deny.",
 }
 REMEDY: Final = "`hivectl login-link` on the hive's host makes a link for an operator."
 

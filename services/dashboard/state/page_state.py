@@ -114,7 +114,7 @@ class PageState:
         """Note that the service does not answer; its rows stay as last known.
 
         Args:
-            service: broker, lifecycle, approvals or ledger.
+            service: broker, lifecycle, approvals, ledger or projects.
             reason: a sentence for the operator.
         """
         self._service(service, available=False, reason=reason)

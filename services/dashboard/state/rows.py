@@ -52,6 +52,7 @@ def agent_row(agent: AgentProperties) -> Row:
         "port": agent.port,
         "port_shared_with": list(agent.port_shared_with),
         "deployed_commit": agent.deployed_commit,
+        "projects": [one.project for one in agent.projects],
         "crashes": agent.crashes,
         "last_crash": agent.last_crash,
     }

@@ -25,6 +25,8 @@ class Table(StrEnum):
     EGRESS = "egress"
     LIMITS = "limits"
     APPROVALS = "approvals"
+    PROJECTS = "projects"
+    CHANGES = "changes"
     MESSAGES = "messages"
     QUESTIONS = "questions"
     REMINDERS = "reminders"

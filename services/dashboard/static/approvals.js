@@ -7,8 +7,7 @@ import { attempt, stateOfRow } from "./card_errors.js";
 import { makeChange } from "./diff.js";
 import { el, keyed, setText } from "./dom.js";
 import { foldLong } from "./message.js";
-import { keepDraft, keepTyped } from "./drafts.js";
-import { makeEnterHint, sendOnEnter } from "./enter.js";
+import { makeNoteForm } from "./note_form.js";
 import { moment, putText, putTime } from "./text.js";
 
 const WORKING = new Set(["approved", "building"]);
@@ -78,14 +77,6 @@ export function makePending(approval, error, { open = false } = {}) {
   now.addEventListener("click", () => yes({ now: true }));
   if (isOwn)
     deny.addEventListener("click", () => act(`/api/approvals/${approval.id}/withdraw`, {}, buttons, error, stateOf(approval)));
-  else {
-    deny.addEventListener("click", () => {
-      denial.hidden = !denial.hidden;
-      deny.setAttribute("aria-expanded", String(!denial.hidden));
-      if (!denial.hidden) denial.elements.note.focus();
-    });
-    deny.setAttribute("aria-expanded", "false");
-  }
   return el(
     "li",
     {},
@@ -105,27 +96,13 @@ export function makePending(approval, error, { open = false } = {}) {
 }
 
 function makeDenial(approval, opener, error) {
-  const note = el("textarea", { name: "note", rows: 2, maxLength: 10000 });
-  note.placeholder = "Reason, for the manager";
-  note.setAttribute("aria-label", "Note for the manager");
-  const submit = el("button", { type: "submit", className: "primary" }, "Deny");
-  const cancel = el("button", { type: "button", className: "quiet" }, "Cancel");
-  const draft = `denial-${approval.id}`;
-  keepTyped(note, draft);
-  sendOnEnter(note, submit);
-  const form = el("form", { className: "denial", hidden: true }, note, submit, cancel, makeEnterHint("denies"));
-  const close = () => {
-    form.hidden = true;
-    opener.setAttribute("aria-expanded", "false");
-    opener.focus();
-  };
-  cancel.addEventListener("click", close);
-  form.addEventListener("keydown", (event) => event.key === "Escape" && close());
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    if (await settle(approval, "deny", { note: note.value.trim() }, [submit, cancel], error)) keepDraft(draft, null);
+  return makeNoteForm(opener, `denial-${approval.id}`, {
+    verb: "Deny",
+    effect: "denies",
+    label: "Note for the manager",
+    placeholder: "Reason, for the manager",
+    send: (note, buttons) => settle(approval, "deny", { note }, buttons, error),
   });
-  return form;
 }
 
 const stateOf = ({ id }) => stateOfRow("approvals", "approvals", id);

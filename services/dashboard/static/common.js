@@ -27,10 +27,10 @@ const DISMISSED = "dismissed";
 const OUTDATED_MS = 3000;
 
 /** The tables that count for what waits for the operator. */
-const WAITING = ["approvals", "questions", "egress", "agents", "messages"];
+const WAITING = ["approvals", "changes", "questions", "egress", "agents", "messages"];
 
 /** The tables whose changes move the controls below them; agents can change them all the time. */
-const MOVING = new Set(["questions", "approvals", "egress", "notices"]);
+const MOVING = new Set(["questions", "approvals", "changes", "egress", "notices"]);
 
 /**
  * Return a mirror, not connected yet.

@@ -3,10 +3,10 @@
 
 import { get } from "./api.js";
 import { el, setSentence } from "./dom.js";
-import { plural, putText, textOf } from "./text.js";
+import { joined, plural, putText, textOf } from "./text.js";
 
 // More lines would keep the browser busy, and nobody reads them here.
-const MAX_LINES = 3000;
+export const MAX_LINES = 3000;
 /** The lines of a file that is shown unfolded. */
 const LONG = 200;
 /** The unchanged lines around a change; more than MIN_FOLDED further ones are folded. */
@@ -87,15 +87,20 @@ export function makeFolded(title, path, command) {
  * @param diff lines as the server sends them
  * @param command prints all of it
  * @param nothing the sentence for an empty one
+ * @param made called with the element of each file and the file's path, as it is after the change
  */
-export function showDiff(node, diff, command, nothing) {
+export function showDiff(node, diff, command, nothing, made = () => {}) {
   if (diff.length === 0) {
     node.replaceChildren(nothing);
     return;
   }
   const { settings, files } = parse(diff.slice(0, MAX_LINES));
   const parts = settings.length ? [block("settings", settings)] : [];
-  parts.push(...files.map(makeFile));
+  for (const file of files) {
+    const shown = makeFile(file);
+    made(shown, file.path);
+    parts.push(shown);
+  }
   const more = diff.length - MAX_LINES;
   if (more > 0) {
     const rest = el("p");
@@ -113,8 +118,9 @@ function parse(diff) {
   let file = null;
   let old = 0;
   let fresh = 0;
+  let at = 0; // the number of the next line, as it is after the change
   let inSettings = textOf(diff[0]) === "The settings that change:";
-  const begin = () => files.push((file = { name: null, lines: [], added: 0, removed: 0 }));
+  const begin = () => files.push((file = { name: null, path: "", lines: [], added: 0, removed: 0 }));
   for (const shown of diff) {
     const line = textOf(shown);
     if (inSettings) {
@@ -122,10 +128,11 @@ function parse(diff) {
       if (inSettings) settings.push({ kind: "", shown });
       continue;
     }
-    const hunk = /^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@/.exec(line);
+    const hunk = /^@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@/.exec(line);
     if (old <= 0 && fresh <= 0 && hunk) {
       old = Number(hunk[1] ?? 1);
-      fresh = Number(hunk[2] ?? 1);
+      at = Number(hunk[2]);
+      fresh = Number(hunk[3] ?? 1);
       if (!file) begin();
       file.lines.push({ kind: "hunk", shown });
     } else if (old <= 0 && fresh <= 0 && (/^diff --git /.test(line) || (!file && /^--- /.test(line)))) {
@@ -136,10 +143,15 @@ function parse(diff) {
     } else {
       if (!file) begin();
       const kind = { "+": "added", "-": "removed" }[line[0]] ?? "";
+      const isOfFile = line[0] !== "\\";
+      const isNow = isOfFile && kind !== "removed";
+      file.lines.push({ kind, shown, at: isNow && fresh > 0 ? at : 0 });
       if (kind) file[kind] += 1;
-      if (kind !== "added" && line[0] !== "\\") old -= 1;
-      if (kind !== "removed" && line[0] !== "\\") fresh -= 1;
-      file.lines.push({ kind, shown });
+      if (kind !== "added" && isOfFile) old -= 1;
+      if (isNow) {
+        fresh -= 1;
+        at += 1;
+      }
     }
   }
   return { settings, files };
@@ -149,10 +161,30 @@ function parse(diff) {
 function note(file, line, shown) {
   file.head = true;
   const named = /^(?:---|\+\+\+) (?!\/dev\/null)/.test(line);
-  if (named) file.name = typeof shown === "string" ? shown.replace(/^(?:---|\+\+\+) ("?)[ab]\//, "$1") : shown;
-  else if (/^(?:new|old|deleted) /.test(line)) file.how = shown;
-  else if (file.name === null && /^diff /.test(line)) file.name = shown;
+  const beginsWith = (pattern) => (typeof shown === "string" ? shown.replace(pattern, "$1") : shown);
+  if (named) {
+    file.name = beginsWith(/^(?:---|\+\+\+) ("?)[ab]\//);
+    file.path = unquoted(line.slice(4)).replace(/^[ab]\//, "");
+  } else if (/^(?:new|old|deleted|rename from) /.test(line)) file.how = file.how ? joined([file.how, shown], ", ") : shown;
+  else if (/^rename to /.test(line)) {
+    file.name = beginsWith(/^rename to ("?)/);
+    file.path = unquoted(line.slice("rename to ".length));
+  } else if (file.name === null && /^diff /.test(line)) {
+    // Both halves are the same, but for the first letter: only a rename has two paths.
+    const both = line.slice("diff --git ".length);
+    file.path = unquoted(both.slice(0, (both.length - 1) / 2)).replace(/^a\//, "");
+    file.name = typeof shown === "string" ? file.path : shown;
+  }
   else if (/^Binary files /.test(line)) file.lines.push({ kind: "", shown });
+}
+
+// git quotes a path with other characters than those of ASCII, byte by byte; one with a space ends with a tab.
+function unquoted(path) {
+  if (!/^".*"$/u.test(path)) return path.replace(/\t$/u, "");
+  const bytes = [];
+  for (const [, octal, escaped, text] of path.slice(1, -1).matchAll(/\\([0-7]{3})|\\(.)|([^\\]+)/gu))
+    bytes.push(...(octal ? [parseInt(octal, 8)] : new TextEncoder().encode(escaped ?? text)));
+  return new TextDecoder().decode(new Uint8Array(bytes));
 }
 
 function makeFile(file) {
@@ -198,8 +230,8 @@ function block(className, lines) {
   return el("pre", { className }, ...lines.map(makeLine));
 }
 
-function makeLine({ kind, shown }) {
-  const line = el("span", { className: `line ${kind}` });
+function makeLine({ kind, shown, at = 0 }) {
+  const line = el("span", { className: `line ${kind}`, data: at ? { at } : {} });
   putText(line, [shown, "\n"].flat());
   return line;
 }

@@ -12,7 +12,7 @@ const GESTURE_MS = 1000;
 const TOLD_MS = 4000;
 
 // The items of an agent's tail are many, and have no control that decides anything.
-const CARDS = "main :is(li:not(.event), tr), #agent .actions";
+const CARDS = "main :is(li:not(.event), tr), #agent .actions, #decision";
 const CONTROLS = "button, input, label";
 /** The cards whose content is what the operator decides about. */
 const READ = ":is(.pending, .asked, .cards) > li";

@@ -7,6 +7,7 @@ import { decide } from "./api.js";
 import { renderApprovals } from "./approvals.js";
 import { exhausted } from "./budgets.js";
 import { attempt } from "./card_errors.js";
+import { renderWaitingChanges } from "./changes.js";
 import { el, keyed, setText } from "./dom.js";
 import { renderRefused } from "./egress.js";
 import { LoginFlow } from "./login_flow.js";
@@ -22,8 +23,8 @@ import { waitingRows } from "./waiting_counts.js";
 const MAX_SHOWN = 5;
 /** The tables whose changes move the cards, and those of which common.js keeps the pace already. */
 const MOVING = ["agents", "jobs", "output", "budgets", "messages"];
-const PACED = ["approvals", "questions", "egress", "services"];
-const SERVICES = ["approvals", "broker", "ledger", "lifecycle"];
+const PACED = ["approvals", "changes", "questions", "egress", "services"];
+const SERVICES = ["approvals", "broker", "ledger", "lifecycle", "projects"];
 
 const section = document.getElementById("waiting");
 const quiet = section.querySelector(":scope > .quiet");
@@ -31,6 +32,7 @@ const part = (id) => document.getElementById(id);
 
 const KINDS = [
   ["approvals", "approval"],
+  ["changes", "change"],
   ["questions", "question"],
   ["refused", "refused host"],
   ["agents", "agent", "trouble"],
@@ -80,6 +82,7 @@ export class Waiting {
     for (const id of ["questions", "dead", "unread"])
       part(id).classList.toggle("stale", mirror.tables.services.broker?.available !== true);
     if (changed("egress", "services")) renderRefused(mirror, part("refused"));
+    if (changed("changes")) renderWaitingChanges(mirror, part("changes").querySelector(".cards"));
     if (changed("approvals", "agents", "jobs", "output", "services")) {
       renderApprovals(mirror);
       const count = part("approvals").querySelectorAll(".settled > li").length;

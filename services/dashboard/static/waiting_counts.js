@@ -1,6 +1,7 @@
 // What waits for the operator, counted: in the title and in the icon of every page.
 
 import { needy } from "./agent_order.js";
+import { waitsForYou } from "./changes.js";
 import { isDead, isUnread } from "./message.js";
 import { isMine } from "./questions.js";
 
@@ -13,6 +14,7 @@ export function waitingRows(mirror) {
   const messages = mirror.rows("messages").sort((a, b) => b.id - a.id);
   return {
     approvals: mirror.rows("approvals").filter(({ state }) => state === "pending"),
+    changes: mirror.rows("changes").filter(waitsForYou),
     questions: mirror.rows("questions").filter(isMine),
     refused: mirror.rows("egress"),
     agents: needy(mirror.rows("agents")),

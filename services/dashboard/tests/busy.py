@@ -8,6 +8,7 @@ from services.dashboard.tests.fakes.hive import FakeHive
 from services.dashboard.tests.fakes.now import NOW
 from wire import names
 from wire.bus import Bus
+from wire.records.changes import ChangeState, Comment
 from wire.records.ledger import (
     Budget,
     BudgetKind,
@@ -19,6 +20,7 @@ from wire.records.ledger import (
     RequestOutcome,
     UsageSum,
 )
+from wire.records.projects import ProjectState
 
 TEXTS = (
     "Please look at **the build**: `make test` fails in\n\n```\nE  AssertionError: 3 != 4\n```",
@@ -40,6 +42,7 @@ def fill(hive: FakeHive, lifecycle: Bus, agents: int = 8) -> None:
         lifecycle.export(names.agent_path(name), agent)
     hive.ledger.record("alice", 1_200_000, model="claude-opus-4-5", tools={"Bash": 3}, tool_calls=3)
     _messages(hive)
+    _projects(hive)
     _costs(hive)
     _hosts(hive)
     for number in range(60):
@@ -62,6 +65,20 @@ def _messages(hive: FakeHive) -> None:
     approvals.ask("carol", "A new agent for the documentation")
     approvals.ask("alice", f"More memory for the tests. {TEXTS[-1]}", "apply")
     approvals.settle(approvals.ask("bob", "Another model", "apply"), "denied", "Not now.")
+
+
+def _projects(hive: FakeHive) -> None:
+    projects, changes = hive.projects, hive.changes
+    projects.add(state=ProjectState.FAILED, message="The host asks for a login.")
+    projects.add("notes", source="", fetched=0)
+    number = changes.submit(TEXTS[2], description=TEXTS[0])
+    changes.update(number, TEXTS[1], ("start.sh becomes executable.",))
+    changes.submit(TEXTS[1], state=ChangeState.APPROVED, note="The push failed.")
+    changes.submit("Merged", state=ChangeState.MERGED)
+    changes.comments = [
+        Comment("bob", NOW, 3, "app.py", 2, TEXTS[0]),
+        Comment("operator", NOW, 1, "", 0, TEXTS[3]),
+    ]
 
 
 def _costs(hive: FakeHive) -> None:

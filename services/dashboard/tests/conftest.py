@@ -16,6 +16,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from services.config import DashboardConfig
 from services.dashboard import __main__ as root
 from services.dashboard.__main__ import DashboardService
+from services.dashboard.clients.services import SERVICES
 from services.dashboard.http.event_streams import NO_TAILS, EventStreams
 from services.dashboard.http.places import Owner
 from services.dashboard.http.proxy import Proxy
@@ -182,11 +183,12 @@ async def page(
     # A stream that does not end by itself must be noticed, so nothing may abort it.
     monkeypatch.setattr(root, "SHUTDOWN_SECONDS", 2 * TIME_LIMIT)
     hive = FakeHive()
-    buses = {name: await connect() for name in ("broker", "lifecycle", "approvals", "ledger")}
+    buses = {name: await connect() for name in SERVICES}
     await hive.serve_broker(buses["broker"])
     await hive.serve_lifecycle(buses["lifecycle"])
     await hive.serve_approvals(buses["approvals"])
     await hive.serve_ledger(buses["ledger"])
+    await hive.serve_projects(buses["projects"])
     bus, listener = await connect(), listen()
     agents = tmp_path / "agents"
     dashboard = DashboardService(

@@ -12,11 +12,14 @@ from services.dashboard.tests.fake_harness import FakeHarness, a_turn
 from services.dashboard.tests.fakes.hive import FakeHive
 from services.dashboard.tests.fakes.lifecycle import FakeJob
 from services.dashboard.tests.fakes.now import NOW
+from services.dashboard.tests.fakes.projects import TIP
 from wire import names
 from wire.bus import Bus
 from wire.records.approvals import Deploy
 from wire.records.broker import QuestionState
+from wire.records.changes import ChangeCommit, ChangedFile, ChangeState, Comment
 from wire.records.ledger import Cost, EgressState, Request, RequestOutcome, UsageSum
+from wire.records.projects import Branch, ProjectState
 
 HIDDEN: Final = "\u202egnp.exe\u2066\u200b\u200f\u00ad\ufeff\x1b[31m\x07\x7f\x85\U000e0041"
 """Characters that hide, reorder or colour their neighbours."""
@@ -64,6 +67,7 @@ class Hostile:
         self._agents(hive, lifecycle)
         self._messages(hive)
         self._changes(hive)
+        self._projects(hive)
         self._costs(hive)
 
     def _agents(self, hive: FakeHive, lifecycle: Bus) -> None:
@@ -141,6 +145,45 @@ class Hostile:
             self.name("file-name"): "",
         }
         lifecycle.kept = []
+
+    def _projects(self, hive: FakeHive) -> None:
+        projects, changes = hive.projects, hive.changes
+        text, name, line = self.text, self.name, self.line
+        projects.add(
+            source=name("source"),
+            branch=name("branch"),
+            state=ProjectState.FAILED,
+            message=line("fetch-error"),
+            notes=[text("project-note")],
+        )
+        projects.branches = [Branch(name("branch-name"), TIP, NOW, text("branch-subject"))]
+        number = changes.submit(
+            text("title"),
+            description=text("description"),
+            state=ChangeState.APPROVED,
+            note=text("change-note"),
+            branch=name("target"),
+        )
+        changes.update(number, text("revision-note"), (text("finding"),))
+        changes.become(number, state=ChangeState.APPROVED)
+        file = name("changed-file").replace(" ", "_")
+        changes.diff = (
+            f"diff --git a/{file} b/{file}\n--- a/{file}\n+++ b/{file}\n"
+            f"@@ -1 +1 @@ {text('change-function')}\n-{text('change-old')}\n"
+            f"+{text('change-new')}\n"
+        )
+        changes.files = [
+            ChangedFile(file, name("old-file"), "R", "100644", "100755", False, 1, 1, 9, 9)
+        ]
+        changes.commits = [
+            ChangeCommit(TIP, name("author"), NOW, text("subject")),
+            ChangeCommit(TIP[1:] + "a", "bob", NOW, "Another"),
+        ]
+        changes.conflicts = [name("conflict")]
+        changes.comments = [
+            Comment("alice", NOW, 3, file, 1, text("line-comment")),
+            Comment("bob", NOW, 2, name("comment-file"), 0, text("file-comment")),
+        ]
 
     def _costs(self, hive: FakeHive) -> None:
         ledger = hive.ledger

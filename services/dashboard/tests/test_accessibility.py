@@ -55,7 +55,7 @@ async def check_both(browser: Browser) -> None:
         await check(browser, rules)
 
 
-OTHERS = [*pages.SECTIONS, "agents/alice/configuration", "agents/alice/turns/1"]
+OTHERS = [*pages.SECTIONS, "agents/alice/configuration", "agents/alice/turns/1", "changes/1"]
 
 
 @pytest.mark.parametrize(

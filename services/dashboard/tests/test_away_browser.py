@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.dashboard.clients.services import SERVICES
 from services.dashboard.http import pages
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
@@ -35,7 +36,7 @@ async def test_a_stopped_service_is_said_and_its_rows_are_dimmed_at_once_on_all_
     await log_in()
     await browser.sees("#agents .state", "running")
     await browser.until_count(".stale", 0)
-    for name in ("broker", "lifecycle", "approvals", "ledger"):
+    for name in SERVICES:
         await page.buses[name].close()
         await browser.sees(f".away[data-service={name}]", "does not answer")
         await until_dimmed(browser, name)
@@ -45,6 +46,7 @@ async def test_a_stopped_service_is_said_and_its_rows_are_dimmed_at_once_on_all_
         await browser.open(page.url + path)
         await browser.until(lambda d: d.execute_script(SAID))
     await browser.open(page.url)
+    await browser.sees("#agents .away", "does not answer")
     await page.hive.restart_broker(await connect())
     await browser.until_hidden("#messages .away")
     await browser.until_count("#messages.stale", 0)

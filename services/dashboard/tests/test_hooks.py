@@ -11,8 +11,6 @@ from services.dashboard.http.failures import FREE, Failures
 from services.dashboard.http.hook_handlers import HookHandlers
 from services.dashboard.tests.conftest import TIME_LIMIT, Page
 from services.dashboard.tests.fakes.projects import FakeProjects, sign
-from wire import names
-from wire.fixtures import Connect
 from wire.records.projects import MAX_HOOK
 
 BODY = b'{"ref": "refs/heads/main"}'
@@ -20,12 +18,8 @@ SIGNED = {"X-Forgejo-Signature": sign(BODY)}
 
 
 @pytest.fixture
-async def projects(page: Page, connect: Connect) -> FakeProjects:
-    fake = FakeProjects()
-    bus = await connect()
-    bus.export(names.PROJECTS_PATH, fake)
-    await bus.own(names.PROJECTS)
-    return fake
+def projects(page: Page) -> FakeProjects:
+    return page.hive.projects
 
 
 @pytest.fixture
@@ -102,6 +96,7 @@ async def test_a_long_webhook_is_refused_unread(page: Page, projects: FakeProjec
 
 
 async def test_without_the_service_the_forge_is_told_to_come_again(page: Page) -> None:
+    await page.buses["projects"].close()
     status, text = await deliver(page, SIGNED)
     assert status == 503
     assert "Send the webhook again" in text

@@ -91,6 +91,8 @@ PAGES: Final = {
     "logs": "log",
     "messages": "reminder",
     "network": "egress-denied",
+    "projects": "branch-name change-note",
+    "changes/1": "change-new file-comment",
 }
 """The pages, each with fields that it shows late."""
 

@@ -20,10 +20,12 @@ from schemathesis.specs.openapi.checks import (
 
 from services.dashboard.tests.conftest import Page
 from services.dashboard.tests.fake_harness import a_busy_turn, a_turn
+from wire.records.changes import ChangeState
 from wire.records.ledger import Cost
 
 KNOWN: dict[str, Any] = {
     "name": {"enum": ["alice", "manager"]},
+    "project": {"enum": ["website", "none"]},
     "id": {"type": "integer", "minimum": 1, "maximum": 4},
     "turn": {"enum": [1, 7]},
     "seq": {"type": "integer", "minimum": 1, "maximum": 20},
@@ -51,6 +53,7 @@ async def fuzz(page: Page, examples: int) -> None:
     await page.log_in()
     fill(page)
     await page.until(lambda tables: tables["approvals"] and tables["questions"] and tables["costs"])
+    await page.until(lambda tables: tables["projects"] and tables["changes"])
     document = copy.deepcopy((await page.get("/api/openapi.json"))[1])
     for methods in document["paths"].values():
         for operation in methods.values():
@@ -76,6 +79,9 @@ def fill(page: Page) -> None:
     hive.broker.park(hive.broker.arrive("alice", "bob", "dead"), "gave up")
     hive.approvals.ask("alice", "more memory", "apply")
     hive.approvals.settle(hive.approvals.ask("bob", "less", "apply"), "failed", "no\nlog")
+    hive.projects.add(message="no\u202e")
+    hive.changes.submit("A title\u202e")
+    hive.changes.submit("Merged", state=ChangeState.MERGED)
     hive.ledger.refuse("alice", "example.org", reason="docs")
     hive.ledger.record("alice", 1_000_000)
     hive.ledger.days = [Cost("2026-11-29", 1, 0, 0, 0, 0, 0, 0)]

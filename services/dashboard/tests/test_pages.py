@@ -14,7 +14,7 @@ PAGES = sorted(name for name in FILES if name.endswith(".html"))
 
 def test_all_pages_are_found() -> None:
     sections = [f"{name}.html" for name in pages.SECTIONS]
-    others = ["agent", "configuration", "error", "index", "login", "terminal", "turn"]
+    others = ["agent", "change", "configuration", "error", "index", "login", "terminal", "turn"]
     assert sorted([*(f"{name}.html" for name in others), *sections]) == PAGES
 
 

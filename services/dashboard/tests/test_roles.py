@@ -26,6 +26,10 @@ ANSWERS = {
     "/api/questions/{id}/answer",
     "/api/approvals/{id}/approve",
     "/api/approvals/{id}/deny",
+    "/api/changes/{id}/approve",
+    "/api/changes/{id}/comment",
+    "/api/changes/{id}/deny",
+    "/api/changes/{id}/request-changes",
     "/api/agents/{name}/egress",
 }
 """The routes by which a reviewer answers and approves."""

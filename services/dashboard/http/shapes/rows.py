@@ -32,6 +32,7 @@ class AgentRow(Shape):
     stale: bool
     port: int
     deployed_commit: str
+    projects: list[str]
     crashes: int
     last_crash: int
     resources: dict[str, int]
@@ -97,6 +98,50 @@ class ApprovalRow(Shape):
     note: Text
     log: Text
     resolved: int
+
+
+class ProjectRow(Shape):
+    """A project; times are microseconds since 1970, the size is in bytes."""
+
+    name: str
+    source: str
+    branch: str
+    state: str
+    message: Text
+    commit: str
+    fetched: int
+    added: int
+    size: int
+    credential: str
+    depth: int
+    filter: str
+    private: bool
+    notes: list[Text]
+    how: str
+    progress: dict[str, JsonValue] | None
+
+
+class ChangeRow(Shape):
+    """A change of a project."""
+
+    id: int
+    project: str
+    agent: str
+    branch: str
+    title: Text
+    state: str
+    note: Text
+    revision: int
+    commit: str
+    submitted: int
+    changed: int
+    published: str
+
+
+class WaitingChangeRow(ChangeRow):
+    """A change that has not ended, with the number of signals about it since the start."""
+
+    heard: int
 
 
 class MessageRow(Shape):
@@ -165,6 +210,8 @@ class Tables(Shape):
     budgets: dict[str, BudgetRow]
     egress: dict[str, EgressRow]
     approvals: dict[str, ApprovalRow]
+    projects: dict[str, ProjectRow]
+    changes: dict[str, WaitingChangeRow]
     messages: dict[str, MessageRow]
     questions: dict[str, QuestionRow]
     reminders: dict[str, ReminderRow]

@@ -3,8 +3,10 @@
 from services.dashboard.tests.fakes.agent import FakeAgent
 from services.dashboard.tests.fakes.approvals import FakeApprovals
 from services.dashboard.tests.fakes.broker import FakeBroker
+from services.dashboard.tests.fakes.changes import FakeChanges
 from services.dashboard.tests.fakes.ledger import FakeLedger
 from services.dashboard.tests.fakes.lifecycle import FakeLifecycle
+from services.dashboard.tests.fakes.projects import FakeProjects
 from wire import names
 from wire.bus import Bus
 
@@ -17,6 +19,8 @@ class FakeHive:
         self.lifecycle = FakeLifecycle()
         self.approvals = FakeApprovals()
         self.ledger = FakeLedger()
+        self.projects = FakeProjects()
+        self.changes = FakeChanges()
         self.agents = {
             name: FakeAgent(name, state)
             for name, state in (("manager", "running"), ("alice", "running"), ("bob", "stopped"))
@@ -44,3 +48,8 @@ class FakeHive:
     async def serve_ledger(self, bus: Bus) -> None:
         bus.export(names.LEDGER_PATH, self.ledger)
         await bus.own(names.LEDGER)
+
+    async def serve_projects(self, bus: Bus) -> None:
+        bus.export(names.PROJECTS_PATH, self.projects)
+        bus.export(names.PROJECTS_PATH, self.changes)
+        await bus.own(names.PROJECTS)
