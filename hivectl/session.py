@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+from hivectl import garbage
 from hivectl.output.preferences import output_options
 from hivectl.output.terminal import Output
 
@@ -38,6 +39,7 @@ def hive_command(
         async def run() -> Result:
             from hivectl.clients.hive import Hive
 
+            garbage.collect()
             # The loop's own handler wakes the loop; that of asyncio.run is not called before the
             # next event if Ctrl-C comes just before the loop begins to wait.
             if task := asyncio.current_task():

@@ -220,10 +220,11 @@ async def approve(
     no_wait: bool,
     timeout: float,
 ) -> None:
-    """Approve a request or a change, and wait until it is carried out.
+    """Approve a request or a change, and wait for its end.
 
-    Shows it, and asks before it approves. `hivectl diff ID` shows all of it. ID is 12 for a request
-    (`hivectl pending`), and c12 for a change of a project (`hivectl changes`).
+    Shows it, asks before it approves, and waits until it is carried out. `hivectl diff ID` shows
+    all of it. ID is 12 for a request (`hivectl pending`), and c12 for a change of a project
+    (`hivectl changes`).
 
     The configuration of a request is built, and deployed once the agent's turn has ended. A change
     is merged into its branch, and pushed to upstream.

@@ -118,9 +118,10 @@ def table(found: "Sequence[ProjectChange]", output: Output) -> list[str]:
 @click.option("--revision", type=number(1), metavar="N", help="Show revision N.")
 @hive_command
 async def review(hive: "Hive", output: Output, id: int, revision: int | None) -> None:
-    """Show a change: its description, findings, commits, comments, files and diff.
+    """Show a change of a project, with its comments and its diff.
 
-    Then `hivectl approve`, `hivectl request-changes` or `hivectl deny` it.
+    Shows the description, the findings, the commits, the comments, the files and the diff. Then
+    `hivectl approve`, `hivectl request-changes` or `hivectl deny` it.
     """
     from wire.records.changes import ChangeDiffOptions
 
@@ -187,9 +188,10 @@ async def request_changes(
     comments: Sequence[tuple[str, str]],
     commit: str | None,
 ) -> None:
-    """Give a change back to its agent, with all of your comments in one message.
+    """Give a change back to its agent, with your comments.
 
-    The change waits for the agent then, and is open again with its next revision.
+    The agent gets all of your comments in one message. The change waits for the agent then, and is
+    open again with its next revision.
     """
     from wire import names
     from wire.records.changes import LineComment
@@ -230,10 +232,11 @@ async def fetch(
     revision: int | None,
     directory: Path,
 ) -> None:
-    """Fetch a change into your clone of PROJECT: that of the current directory.
+    """Fetch a change into your clone of PROJECT.
 
-    Makes the reference hive/cN there, such as hive/c12; nothing is checked out. An agent has
-    written the commits: build and run them as you would run a stranger's code.
+    The clone is that of the current directory. Makes the reference hive/cN there, such as hive/c12;
+    nothing is checked out. An agent has written the commits: build and run them as you would run a
+    stranger's code.
     """
     from hivectl.host import clones
     from wire import names

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hivectl import garbage
 from hivectl.arguments.completers import complete_agents
 from hivectl.arguments.types import number
 from hivectl.output.preferences import output_options
@@ -38,6 +39,7 @@ def forward(name: str, port: int, local: int | None) -> None:
     from wire.names import check_agent_name
     from wire.web_socket import connect_port
 
+    garbage.collect()
     check_agent_name(name)
     output = Output()
 

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 import click
 
+from hivectl import garbage
 from hivectl.arguments.completers import complete_agents
 from hivectl.exit_codes import CommandError, Exit, ReaderLeftError
 from hivectl.output.preferences import output_options
@@ -128,6 +129,7 @@ def _connected(name: str) -> "Command":
     from wire.errors import Unavailable
     from wire.web_socket import connect_exec
 
+    garbage.collect()
     try:
         return Command(connect_exec(name), name)
     except Unavailable:

@@ -1,6 +1,5 @@
 """The output of a command: JSON for programs, tables for people, progress on standard error."""
 
-import json
 import os
 import shutil
 import sys
@@ -122,6 +121,8 @@ def _diff_colour(line: str) -> str:
 
 def _json(value: Json, indent: int | None = None) -> str:
     # ASCII only: no hidden or misleading character of an agent may reach a terminal.
+    import json
+
     return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
 
 
