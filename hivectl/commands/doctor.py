@@ -28,6 +28,9 @@ MARKS: Final = {
 }
 SECONDS: Final = 5.0
 """The seconds for which one service is asked."""
+_STOPPED: Final = Check(
+    "services", Verdict.BAD, "the hive does not run", "systemctl start hive.target"
+)
 
 
 @click.command()
@@ -41,11 +44,14 @@ async def doctor(hive: "Hive", output: Output) -> int:
 
     The exit code is 9 if something is wrong.
     """
+    services = await _services(hive)
+    # All that a stopped hive lacks has one remedy.
+    runs = services != [_STOPPED]
     found = [
-        *await _services(hive),
-        *await _stores(hive),
+        *services,
+        *(await _stores(hive) if runs else ()),
         *_credentials(),
-        *await _agents(hive),
+        *(await _agents(hive) if runs else ()),
         checks.controllers(),
         checks.disk(),
         checks.clock(await _newest(hive)),
@@ -78,9 +84,7 @@ async def _services(hive: "Hive") -> list[Check]:
         return [Check("services", Verdict.SKIPPED, str(error))]
     missing = [unit for unit in units if unit.is_missing]
     if missing and not any(unit.runs for unit in units):
-        return [
-            Check("services", Verdict.BAD, "the hive does not run", "systemctl start hive.target")
-        ]
+        return [_STOPPED]
     bad = await asyncio.gather(*map(_service, missing))
     running = sum(unit.runs for unit in units)
     return bad or [Check("services", Verdict.GOOD, f"{running} run")]

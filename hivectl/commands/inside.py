@@ -20,6 +20,7 @@ from hivectl.output.text import literal, one_line, safe
 
 if TYPE_CHECKING:
     from hivectl.host.execute import Command
+    from wire.errors import HiveError
 
 Write = Callable[[bytes], object]
 
@@ -132,17 +133,26 @@ def _connected(name: str) -> "Command":
     garbage.collect()
     try:
         return Command(connect_exec(name), name)
-    except Unavailable:
-        asyncio.run(_expect(name))
-        raise
+    except Unavailable as error:
+        raise asyncio.run(_explained(name, error)) from None
 
 
-async def _expect(name: str) -> None:
-    """Say that there is no such agent, if so."""
+async def _explained(name: str, error: "HiveError") -> "HiveError":
+    """Return the reason why no commands are run, as far as lifecycle knows it."""
     from hivectl.clients.hive import Hive
+    from wire.errors import HiveError, NotFound, Unavailable
+    from wire.records.lifecycle import AgentState
 
-    async with Hive.connect() as hive:
-        await hive.agents.expect(name)
+    try:
+        async with Hive.connect() as hive:
+            agent = await hive.agents.get(name)
+    except NotFound as missing:
+        return missing
+    except HiveError:
+        return error
+    if agent.state is AgentState.RUNNING:
+        return error
+    return Unavailable(f"{name} is {agent.state}. Start it: hivectl start {name}")
 
 
 def _to(number: int) -> Write:

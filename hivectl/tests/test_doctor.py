@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hivectl.clients.units import UNITS
 from hivectl.exit_codes import Exit
 from hivectl.host import checks
 from hivectl.host.checks import Verdict
@@ -23,6 +24,14 @@ async def test_doctor_finds_nothing_wrong(hive: FakeHive, hivectl: Hivectl) -> N
         Verdict.GOOD
     }
     assert {"credentials", "limits", "inotify", "disk", "clock"} <= set(verdicts)
+
+
+async def test_a_stopped_hive_has_one_remedy(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.systemd.states = dict.fromkeys(UNITS, "inactive")
+    found = (await hivectl("doctor", "--json")).json
+    bad = [one for one in found if one["verdict"] == Verdict.BAD and one["name"] != "disk"]
+    assert [one["remedy"] for one in bad] == ["systemctl start hive.target"]
+    assert not {"stores", "agents"} & {one["name"] for one in found}
 
 
 async def test_doctor_says_the_remedy_for_each_fault(hive: FakeHive, hivectl: Hivectl) -> None:

@@ -22,6 +22,7 @@ from hivectl.output.text import safe
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 from hivectl.tests.hostile import HOSTILE, assert_harmless
+from wire.records.lifecycle import AgentState
 
 SERVE = (
     "import socket, sys; from harness import execute;"
@@ -95,6 +96,12 @@ async def test_without_a_container_it_says_why(
     ran = await hivectl("exec", "alice", "true")
     assert ran.code == Exit.UNAVAILABLE
     assert "hivectl start alice" in ran.err
+    hive.lifecycle.agents["alice"].show(state=AgentState.STOPPED)
+    ran = await hivectl("exec", "alice", "true")
+    assert (ran.code, ran.err) == (
+        Exit.UNAVAILABLE,
+        "hivectl: alice is stopped. Start it: hivectl start alice\n",
+    )
     assert (await hivectl("exec", "alcie", "true")).err.endswith("Did you mean alice?\n")
 
 
