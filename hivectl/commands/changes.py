@@ -321,11 +321,19 @@ async def approve(
 async def deny(hive: "Hive", output: Output, id: int, commit: str | None, note: str) -> None:
     """Deny a change as it is shown; raise as `approve`."""
     from wire import names
+    from wire.errors import HiveError
 
-    _, shown = await _read(hive, output, id, commit, "deny")
+    try:
+        _, shown = await _read(hive, output, id, commit, "deny")
+        newest = shown.commit
+    except HiveError as error:
+        # A change of which no diff can be made must be denied, too: its commits may be lost.
+        change = (await hive.changes.get_change(id)).change
+        newest = _checked(change, change.commit, commit)
+        output.note(f"{names.change(id)}, {literal(change.title)}: {error}")
     if commit is None:
-        confirm(f"Deny {names.change(id)} at {shown.commit[:12]}?", "deny")
-    await hive.changes.deny(id, shown.commit, note)
+        confirm(f"Deny {names.change(id)} at {newest[:12]}?", "deny")
+    await hive.changes.deny(id, newest, note)
     output.show({"id": names.change(id), "state": "denied"}, [f"{names.change(id)} is denied"])
 
 

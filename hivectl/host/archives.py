@@ -13,13 +13,14 @@ import shutil
 import stat
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, NamedTuple
 
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.host.tar_entries import Content, Entry, entries
 
+FORMER: Final = "former"
 ROOT: Final = "x"
 """The name of the file or directory in the archive."""
 MAX_ENTRIES: Final = 1_000_000
@@ -195,10 +196,16 @@ def _move(folder: int, parent: int, target: Path, *, replace: bool) -> None:
         # The container decides how long a copy takes.
         raise CommandError(Exit.CONFLICT, f"{target} was made meanwhile, and is not overwritten.")
     if replace:
-        mode = _mode(target.name, parent)
-        if mode is not None and stat.S_ISDIR(mode):
-            shutil.rmtree(target.name, dir_fd=parent)
-        os.rename(ROOT, target.name, src_dir_fd=folder, dst_dir_fd=parent)
+        # The former one is removed last, with the private directory: a directory takes its time,
+        # and may have parts that cannot be removed.
+        with suppress(FileNotFoundError):
+            os.rename(target.name, FORMER, src_dir_fd=parent, dst_dir_fd=folder)
+        try:
+            os.rename(ROOT, target.name, src_dir_fd=folder, dst_dir_fd=parent)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.rename(FORMER, target.name, src_dir_fd=folder, dst_dir_fd=parent)
+            raise
 
 
 def _is_moved(folder: int, parent: int, name: str) -> bool:

@@ -1,5 +1,6 @@
 """Fetching a change into a clone of the operator's."""
 
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -29,6 +30,7 @@ def fetch(bundle: bytes, reference: str, into: str, directory: Path) -> None:
             done = subprocess.run(
                 [*command, file.name, f"+{reference}:{into}"],
                 cwd=directory,
+                env={**os.environ, "LC_ALL": "C.UTF-8"},  # its words are looked at below
                 capture_output=True,
                 text=True,
                 errors="replace",

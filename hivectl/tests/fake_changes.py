@@ -59,6 +59,8 @@ class FakeChanges(Interface, name=names.CHANGES):
         self.outcome: dict[str, Any] = {"state": ChangeState.MERGED, "published": MADE}
         self.findings: list[str] = []
         self.bundle = b""
+        self.lost = False
+        """Whether no diff can be made."""
         self.comments: list[Comment] = []
         self.diff = ChangeDiff(
             *(2, COMMIT, BASE, BASE, DIFF, False),
@@ -92,6 +94,8 @@ class FakeChanges(Interface, name=names.CHANGES):
     async def Diff(self, id: UInt64, options: Dict) -> ChangeDiff:
         self._get(id)
         self.calls.append(("diff", id, decode(ChangeDiffOptions, options)))
+        if self.lost:
+            raise NotFound("The repository has no commits of it.")
         return self.diff
 
     @method(allow=OPERATOR)

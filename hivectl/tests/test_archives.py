@@ -1,6 +1,8 @@
 """Archives from a hostile container, and directories around them that other users change."""
 
+import errno
 import io
+import os
 import tarfile
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -179,6 +181,25 @@ def test_a_directory_replaces_another(tmp_path: Path) -> None:
     sent = iter([head("x", tarfile.DIRTYPE), head("x/new"), bytes(1024)])
     assert unpacked(Sent(sent), target, replace=True) == 1
     assert [one.name for one in target.iterdir()] == ["new"]
+
+
+def test_the_former_directory_stays_if_another_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, rename = tmp_path / "target", os.rename
+    (target / "old").mkdir(parents=True)
+
+    def fail(source: str, to: str, **folders: Any) -> None:
+        if source == archives.ROOT:
+            raise OSError(errno.EIO, "it cannot be renamed")
+        rename(source, to, **folders)
+
+    monkeypatch.setattr(os, "rename", fail)
+    sent = iter([head("x", tarfile.DIRTYPE), head("x/new"), bytes(1024)])
+    with pytest.raises(CommandError, match="it cannot be renamed"):
+        unpacked(Sent(sent), target, replace=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["target"]
+    assert [one.name for one in target.iterdir()] == ["old"]
 
 
 def test_who_owns_the_directory_around_a_copy_cannot_redirect_it(tmp_path: Path) -> None:

@@ -188,6 +188,17 @@ class TestOtherDecisions:
         assert calls(hive, "deny") == [(12, COMMIT, "No.")]
         assert (await hivectl("deny", "c12")).code == Exit.USAGE
 
+    async def test_a_change_without_a_diff_is_denied(
+        self, hive: FakeHive, hivectl: Hivectl
+    ) -> None:
+        hive.changes.add(12)
+        hive.changes.lost = True
+        ran = await hivectl("deny", "c12", "--commit", COMMIT)
+        assert (ran.out, "has no commits of it" in ran.err) == ("c12 is denied\n", True)
+        assert (await hivectl("deny", "c12", "--commit", BASE)).code == Exit.CONFLICT
+        assert (await hivectl("deny", "c13", "--commit", COMMIT)).code == Exit.NOT_FOUND
+        assert calls(hive, "deny") == [(12, COMMIT, "")]
+
 
 @pytest.mark.parametrize("id", ["c", "c0", "C12", "12x", "cc1", "-1", "1" * 20])
 async def test_an_id_is_a_number_or_one_with_a_c(hive: FakeHive, hivectl: Hivectl, id: str) -> None:
