@@ -83,6 +83,7 @@ def test_claude_codes_own_questions_are_answered_by_the_operator(cleo: Hive) -> 
     until_state(cleo, "cleo", "idle", "TurnState")
 
 
+@pytest.mark.long
 def test_a_form_of_a_server_is_filled_in_by_the_operator(cleo: Hive) -> None:
     with following(cleo, "cleo") as tail:
         cleo.hivectl("send", "cleo", "play greet form")
@@ -101,6 +102,7 @@ def test_a_prompt_that_is_too_long_is_compacted_and_asked_again(cleo: Hive) -> N
     assert "compacting" in texts(seen, "state", "state")
 
 
+@pytest.mark.long
 def test_a_large_context_is_compacted_after_the_turn(cleo: Hive) -> None:
     with following(cleo, "cleo") as tail:
         seen = turn(cleo, "play large-context")

@@ -38,6 +38,7 @@ def test_each_part_is_shown_alone_and_all_of_them_together(swarm: Hive) -> None:
     assert len(logs(swarm, "-n", "2", "--since", "1h").splitlines()) == 2
 
 
+@pytest.mark.long
 def test_new_lines_are_followed(swarm: Hive) -> None:
     following = swarm.popen("hivectl", "logs", "bob", "-f", "-n", "1", "--unit", "jobs")
     assert following.stdout is not None
