@@ -47,11 +47,11 @@ async def git(*arguments: str, fails: Sequence[int] = (), seconds: float = TIMEO
 async def run(
     *arguments: str, seconds: float = TIMEOUT, variables: Mapping[str, str] | None = None
 ) -> Ended:
-    """Run git; return how it ended.
+    """Run git; return how it ended. The programs that git has started end with it.
 
     Args:
         arguments: the command and its options.
-        seconds: the time limit, at which git is killed with the programs that it has started.
+        seconds: the time limit, at which git is killed.
         variables: variables that git gets in addition.
 
     Raises:
@@ -70,16 +70,17 @@ async def run(
         )
     except OSError as error:
         raise GitError(f"git cannot be started: {error.strerror}") from None
+    except ValueError as error:  # a NUL, or half a surrogate pair, in an argument
+        raise GitError(f"git cannot be started: {error}") from None
     try:
         async with asyncio.timeout(seconds):
             out, err = await process.communicate()
     except TimeoutError:
         raise GitError(f"git {_verb(arguments)} took longer than {seconds:g} s") from None
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # git may have ended before its programs
+        await process.wait()
     message = " ".join(err.decode(errors="replace").split())[:_MESSAGE]
     return Ended(process.returncode or 0, out.decode(errors="replace"), message)
 

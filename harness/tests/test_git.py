@@ -52,6 +52,36 @@ async def test_a_git_that_hangs_is_killed_with_its_programs(repository: Path) ->
     await ended(descriptor)
 
 
+@pytest.mark.parametrize("errors", ["the pipe of git", "/dev/null"])
+async def test_a_program_does_not_outlive_its_git(repository: Path, errors: str) -> None:
+    """A filter leaves a program in the background, which waits for a pipe."""
+    pipe, pid = repository / "pipe", repository / ".git/pid"
+    os.mkfifo(pipe)
+    away = "2>/dev/null" if errors == "/dev/null" else ""
+    script = f"cat {pipe} >/dev/null {away} & echo $! > {pid}; exec cat"
+    program(repository / ".git/filter", script)
+    plain(repository, "config", "filter.leave.clean", str(repository / ".git/filter"))
+    (repository / ".gitattributes").write_text("file filter=leave\n")
+    (repository / "file").write_text("two\n")
+    add = git("-C", str(repository), "add", "file", seconds=60 if away else 4)
+    if away:
+        await add
+    else:
+        with pytest.raises(GitError, match=r"git add took longer than 4 s"):
+            await add
+    try:
+        descriptor = os.pidfd_open(int(pid.read_text()))
+    except ProcessLookupError:
+        return
+    await ended(descriptor)
+
+
+@pytest.mark.parametrize("word", ["a\0b", "\ud800"])
+async def test_a_word_that_no_program_can_get_is_a_failure(word: str) -> None:
+    with pytest.raises(GitError, match=r"^git cannot be started: .+"):
+        await git("rev-parse", word)
+
+
 async def test_a_failure_says_why_on_one_line(repository: Path) -> None:
     with pytest.raises(GitError, match=r"^fatal: .*unknown revision") as failed:
         await git("-C", str(repository), "log", "none")
