@@ -1,5 +1,6 @@
 """The objects that a working copy borrows from the repository of its project."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Final
@@ -69,18 +70,19 @@ def _alternates(copy: Path) -> Path:
     return copy / ".git/objects/info/alternates"
 
 
-def _line(upstream: Path) -> str:
-    return f"{upstream}/objects"
+def _line(upstream: Path) -> bytes:
+    return os.fsencode(upstream / "objects")
 
 
-def _lines(file: Path) -> list[str]:
-    return file.read_text().splitlines() if file.exists() else []
+def _lines(file: Path) -> list[bytes]:
+    """Return the lines of the agent's file, in whatever encoding they are."""
+    return [line for line in file.read_bytes().split(b"\n") if line] if file.exists() else []
 
 
-def _write(file: Path, lines: list[str]) -> None:
+def _write(file: Path, lines: list[bytes]) -> None:
     if not lines:
         file.unlink(missing_ok=True)
         return
     new = file.with_name("alternates.new")
-    new.write_text("".join(f"{line}\n" for line in lines))
+    new.write_bytes(b"".join(line + b"\n" for line in lines))
     new.replace(file)

@@ -39,6 +39,7 @@ class WorkingCopy:
     Attributes:
         path: Its directory.
         upstream: The repository of the project.
+        heads: The directory of the branches of the project.
         made: How often this harness has made the directory.
     """
 
@@ -52,6 +53,7 @@ class WorkingCopy:
         """
         self.path = work / project
         self.upstream = repositories / f"{project}.git"
+        self.heads = self.upstream / "refs/heads"
         self.made = 0
         self._project = project
 
@@ -74,8 +76,8 @@ class WorkingCopy:
 
     def references(self) -> list[Path]:
         """Return the directories of the project in which a change of a branch shows."""
-        heads = self.upstream / "refs/heads"
-        return [self.upstream, heads, *(path for path in heads.rglob("*") if path.is_dir())]
+        below = (path for path in self.heads.rglob("*") if path.is_dir())
+        return [self.upstream, self.heads, *below]
 
     async def prepare(self) -> None:
         """Make the working copy, unless there is one.

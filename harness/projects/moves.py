@@ -36,6 +36,7 @@ class Moves:
         self._file = state / FILE
         self._known: dict[str, Known] = _read(self._file)
         self._seen: dict[str, Known] = {}
+        self._passed: dict[str, Known] = {}
 
     async def learn(self, copy: WorkingCopy) -> None:
         """Take the branch of a project as known, if the agent has a new working copy of it."""
@@ -46,9 +47,19 @@ class Moves:
             self._save()
 
     async def is_untold(self, copy: WorkingCopy) -> bool:
-        """Return whether the branch of a project has moved since the agent was told of it."""
-        known = self._known.get(copy.path.name)
-        return known is not None and await _now(copy) not in (None, known)
+        """Return whether the branch of a project has moved since the agent was told of it.
+
+        A move is not untold either if `pass_over` has met it.
+        """
+        name, now = copy.path.name, await _now(copy)
+        known = self._known.get(name)
+        return known is not None and now not in (None, known, self._passed.get(name))
+
+    async def pass_over(self, copies: Iterable[WorkingCopy]) -> None:
+        """Let the moves of `copies` until now begin no turn; `news` tells of them still."""
+        for copy in copies:
+            if now := await _now(copy):
+                self._passed[copy.path.name] = now
 
     async def news(self, copies: Iterable[WorkingCopy]) -> list[str]:
         """Return a sentence for each of `copies` whose branch has moved since `told`."""

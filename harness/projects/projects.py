@@ -78,7 +78,10 @@ class Projects:
         """Return sentences for the agent about its projects."""
         async with self._lock:
             failures = [failure for failure in self._failures.values() if failure]
-            made = [copy for name, (_, copy) in self._copies.items() if not self._failures[name]]
+            made, failed = list[WorkingCopy](), list[WorkingCopy]()
+            for name, (_, copy) in self._copies.items():
+                (failed if self._failures[name] else made).append(copy)
+            await self._moves.pass_over(failed)  # the agent hears of the failure in this turn
             return [*failures, *self._news, *await self._moves.news(made)]
 
     def told(self) -> None:
@@ -102,16 +105,16 @@ class Projects:
         Raises:
             CopyError: it cannot be reset, or the agent has no such project.
         """
-        if name not in self._copies:
-            known = ", ".join(self._copies) or "none"
-            raise CopyError(f"The agent has no project {name[:40]!r}. Its projects: {known}.")
         async with self._lock:
+            if name not in self._copies:
+                known = ", ".join(self._copies) or "none"
+                raise CopyError(f"The agent has no project {name[:40]!r}. Its projects: {known}.")
             done = await self._copies[name][1].reset()
         self._news.append(f"The {by} has reset your working copy: {done}")
         return done
 
     async def keep_objects(self, names: list[str]) -> None:
-        """Copy the objects that working copies borrow.
+        """Copy the objects that working copies borrow, and leave these copies alone afterwards.
 
         Args:
             names: the projects; those that the agent does not have are passed over.
@@ -123,21 +126,31 @@ class Projects:
             for name in names:
                 if name in self._copies:
                     await self._copies[name][1].keep_objects()
+                    self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """Know a project no more; the harness ends soon, and a turn may begin before that."""
+        del self._copies[name]
+        self._failures.pop(name, None)
+        self._moved.discard(name)
+        self._told[name].set()
 
     async def _watch(self, project: Project, copy: WorkingCopy) -> None:
-        """Tell `on_move` when the branch of a project moves."""
-        while True:
+        """Tell `on_move` when the branch of a project moves, as long as the agent has it."""
+        told = self._told[project.name]
+        while project.name in self._copies:
+            told.clear()
             try:
                 # Anew each time: directories of branches come and go.
                 with DirectoryWatch(*copy.references()) as watch:
-                    told = self._told[project.name]
-                    told.clear()
-                    if await self._moves.is_untold(copy):
+                    if await self._moves.is_untold(copy) and project.name in self._copies:
                         self._moved.add(project.name)
                         self.on_move()
                     await _first(watch.change(), told.wait())
             except FileNotFoundError:
-                continue
+                if not copy.heads.is_dir():
+                    log.warning("%s is missing, and is looked for after a turn", copy.heads)
+                    await told.wait()
             except OSError as error:
                 log.warning("%s cannot be watched: %s", copy.upstream, error.strerror or error)
                 return

@@ -1,7 +1,10 @@
 """Working copies of projects: made, told of moves, and reset."""
 
+import asyncio
 import json
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +148,17 @@ async def test_a_copy_that_keeps_its_objects_needs_no_project(upstream: Upstream
     assert (copy.path / ".git/objects/info/alternates").exists(), "it has the project again"
 
 
+async def test_lines_of_the_agent_about_borrowed_objects_stay(upstream: Upstream) -> None:
+    copy = await upstream.made()
+    file = copy.path / ".git/objects/info/alternates"
+    borrowed, own = file.read_bytes(), b"/gone/\xff\r\x0c\n"
+    file.write_bytes(own)
+    await copy.prepare()
+    assert file.read_bytes() == own + borrowed
+    await copy.keep_objects()
+    assert file.read_bytes() == own
+
+
 async def test_packs_that_vanish_meanwhile_are_looked_for_again(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +282,112 @@ async def test_a_commit_that_is_gone_and_a_broken_copy_are_told(upstream: Upstre
     upstream.commit("two\n")
     (copy.path / ".git/HEAD").write_text("broken")
     assert f"its working copy {copy.path} could not follow" in await told(copy, moves)
+
+
+@pytest.fixture
+def waking(upstream: Upstream) -> Projects:
+    """An agent that wants to be told of moves of web at once, and has docs, too."""
+    git(upstream.root, "clone", "-q", "--bare", str(upstream.path), str(upstream.projects / "docs"))
+    (upstream.projects / "docs").rename(upstream.projects / "docs.git")
+    environment = {"HIVE_WORK": str(upstream.work), "HIVE_PROJECTS": str(upstream.projects)}
+    paths = Paths.from_environment(environment | {"HIVE_STATE": str(upstream.root)})
+    entries: list[dict[str, Any]] = [{"name": "web", "wake": True}, {"name": "docs"}]
+    return Projects(Config("zoe", projects=entries), paths, lambda note: None)
+
+
+@asynccontextmanager
+async def running(projects: Projects) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(projects.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_move_begins_one_turn_while_the_copy_cannot_be_made(
+    upstream: Upstream, waking: Projects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: asyncio.Queue[bool] = asyncio.Queue()
+    look = Moves.is_untold
+
+    async def looked(moves: Moves, copy: WorkingCopy) -> bool:
+        untold = await look(moves, copy)
+        looks.put_nowait(untold)
+        return untold
+
+    monkeypatch.setattr(Moves, "is_untold", looked)
+    await waking.prepare()
+    shutil.rmtree(upstream.work / "web/.git")
+    async with running(waking), asyncio.timeout(60):
+        assert not await looks.get()
+        upstream.commit("two\n")
+        while not await looks.get():
+            pass
+        await waking.prepare()  # the turn
+        [told] = await waking.news()
+        assert "there are files, and no repository" in told
+        while not looks.empty():
+            looks.get_nowait()
+        waking.told()
+        assert not await looks.get(), "no second turn begins"
+        assert not waking.has_moved
+        await waking.reset("web", "operator")
+        await waking.prepare()
+        [_, move] = await waking.news()
+        assert "`main` of the project web has moved from" in move
+        waking.told()
+        upstream.commit("three\n")
+        while not await looks.get():
+            pass
+
+
+async def test_branches_that_are_missing_are_looked_for_after_a_turn(
+    upstream: Upstream, waking: Projects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, moved = asyncio.Event(), asyncio.Event()
+    looks: list[Path] = []
+    references = WorkingCopy.references
+
+    def counted(copy: WorkingCopy) -> list[Path]:
+        looks.append(copy.upstream)
+        looked.set()
+        assert len(looks) < 100, "it looks again and again"
+        return references(copy)
+
+    monkeypatch.setattr(WorkingCopy, "references", counted)
+    waking.on_move = moved.set
+    await waking.prepare()
+    heads = upstream.path / "refs/heads"
+    heads.rename(upstream.path / "away")
+    async with running(waking) as task, asyncio.timeout(60):
+        await asyncio.wait(
+            [task, asyncio.create_task(looked.wait())], return_when=asyncio.FIRST_COMPLETED
+        )
+        assert not task.done()
+        assert len(looks) == 1
+        (upstream.path / "away").rename(heads)
+        upstream.commit("two\n")
+        waking.told()
+        await moved.wait()
+
+
+async def test_a_project_whose_objects_were_kept_is_left_alone(
+    upstream: Upstream, waking: Projects
+) -> None:
+    await waking.prepare()
+    made = [upstream.work / name / ".git/objects/info/alternates" for name in ("web", "docs")]
+    assert [file.exists() for file in made] == [True, True]
+    async with running(waking) as task, asyncio.timeout(60):
+        await waking.keep_objects(["web", "none"])
+        await waking.prepare()  # a turn that begins before the harness ends
+        assert [file.exists() for file in made] == [False, True]
+        await task
+        assert not waking.has_moved
+        assert await waking.news() == []
+        await waking.keep_objects(["web"])
+        with pytest.raises(CopyError, match=r"has no project 'web'\. Its projects: docs"):
+            await waking.reset("web", "operator")
 
 
 # Resets
