@@ -5,6 +5,7 @@
     tasks.start_detached(work(), "look-a")  # nobody awaits it: its failure is logged
     result = await tasks.finish(work())     # runs to its end even if the caller is cancelled
     await tasks.cancel()                    # or: await tasks.wait()
+    result = await run_in_thread(work)      # when cancelled, it first waits for the thread
 
 The event loop itself keeps only weak references: a task without an owner may vanish while it runs.
 """
@@ -12,12 +13,13 @@ The event loop itself keeps only weak references: a task without an owner may va
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from wire.errors import HiveError
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -88,6 +90,19 @@ class Tasks:
                 if not task.cancelling():
                     task.cancel()
             await asyncio.wait(self._running)
+
+
+async def run_in_thread(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Run `work` in a thread and return its result; when cancelled, first wait for its end.
+
+    So a lock that the caller holds is held until the thread has ended.
+    """
+    task = asyncio.create_task(asyncio.to_thread(work, *arguments, **options))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
 
 
 def _log_failure(task: "asyncio.Task[object]") -> None:

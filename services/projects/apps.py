@@ -30,6 +30,9 @@ PROOF_SECONDS: Final = 540
 SKEW_SECONDS: Final = 60
 """Seconds by which the clock of this host may be ahead of GitHub's."""
 
+_TOO_MANY: Final = 429
+_BROKEN: Final = 500
+"""The first of the statuses of a server that is out of order."""
 _CLOUD: Final = "github.com"
 _TENANTS: Final = ".ghe.com"
 _HEADERS: Final = {
@@ -90,7 +93,7 @@ class Apps:
         Raises:
             InvalidArgument: the credential or the repository cannot be used, or GitHub refuses
                 the app.
-            Unavailable: GitHub cannot be reached, or the token cannot be kept.
+            Unavailable: GitHub cannot be reached or is out of order, or the token cannot be kept.
         """
         app = _read(credential)
         known = self._tokens.get((credential, source.text))
@@ -115,6 +118,11 @@ class Apps:
             answer = await self._client.request(method, url, addresses, headers=headers, body=body)
             if answer.status in (200, 201) and isinstance(answer.content, dict):
                 return answer.content
+            if answer.status == _TOO_MANY or answer.status >= _BROKEN:
+                raise Unavailable(
+                    f"{api.host} answers {answer.status} to the GitHub App: it is overloaded or "
+                    "out of order. Try again later."
+                )
             raise InvalidArgument(_refusal(answer.status, api, f"{owner}/{repository}"))
 
         place = f"/repos/{quote(owner)}/{quote(repository)}/installation"

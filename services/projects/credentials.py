@@ -12,6 +12,7 @@ from typing import Final
 
 from services import credentials
 from services.errors import ConfigError
+from services.seldom import Seldom
 from wire.credentials import (
     ENCRYPTED,
     MIN_WEBHOOK_SECRET,
@@ -46,6 +47,7 @@ class Credentials:
     def __init__(self, folder: Path | None) -> None:
         """Use those that systemd has passed in `folder`; None: it has passed none."""
         self._folder = folder or Path("/nonexistent")
+        self._complaint = Seldom()
 
     def find(self, name: str) -> tuple[Path, CredentialKind]:
         """Return the file of a credential, and its kind.
@@ -94,17 +96,19 @@ class Credentials:
         try:
             found = credentials.token(self._file(f"{project}{WEBHOOK}"), source)
         except ConfigError as error:
-            log.warning("%s", error)
+            self._complain(str(error))
             return None
         if found is not None and len(found.removeprefix(SIGNING_TOKEN)) < MIN_WEBHOOK_SECRET:
-            log.warning(
-                "%s is too short: anybody could guess it. Store at least %d random characters, "
-                "such as those of `openssl rand -hex 32`.",
-                source,
-                MIN_WEBHOOK_SECRET,
+            self._complain(
+                f"{source} is too short: anybody could guess it. Store at least "
+                f"{MIN_WEBHOOK_SECRET} random characters, such as those of `openssl rand -hex 32`."
             )
             return None
         return found
+
+    def _complain(self, reason: str) -> None:
+        if self._complaint.due():
+            log.warning("%s", reason)
 
     def _file(self, name: str) -> Path:
         decrypted = self._folder / f"{DECRYPTED}{name}"

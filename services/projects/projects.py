@@ -258,6 +258,8 @@ class Projects:
     async def remove(self, name: str) -> None:
         """Delete a project with its repository, which no agent has; its fetch is ended.
 
+        A push or a submission that goes on is waited for.
+
         Raises:
             NotFound: there is no such project.
             Conflict: agents have it.
@@ -278,10 +280,12 @@ class Projects:
 
     async def _delete(self, name: str) -> None:
         await self._fetches.stop(name)
-        await self._repositories.remove(name)
-        self._store.delete(name)
-        self.on_deleted(name)
-        self.on_removed(name)
+        # A push and a submission that go on end first.
+        async with self._repositories.upstream(name), self._repositories.writing(name):
+            await self._repositories.remove(name)
+            self._store.delete(name)
+            self.on_deleted(name)
+            self.on_removed(name)
 
     def fetch(self, name: str) -> None:
         """Begin to fetch a project, once more if a fetch of it goes on.

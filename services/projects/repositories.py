@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from services.projects.access import LIMITS, Access
 from services.quarantine import leftovers
 from services.quarantine.runner import Conditions, Ended, git, resolve, run
+from services.tasks import run_in_thread
 from wire.names import PROJECT_NAME
 from wire.records.projects import Branch
 
@@ -214,7 +215,7 @@ class Repositories:
 
     async def _clear(self, name: str) -> None:
         async with self.writing(name):
-            leftovers.clear(self.home(name))
+            await run_in_thread(leftovers.clear, self.home(name))
 
     async def ask(self, name: str, source: str, access: Access, branch: str) -> tuple[Ended, str]:
         """Ask upstream for the commit of a branch.

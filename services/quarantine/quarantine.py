@@ -11,7 +11,7 @@ import contextlib
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from services.quarantine import runner
 from services.quarantine.bounds import DEFAULT, Bounds
 from services.quarantine.object_copy import ObjectCopy
 from services.quarantine.runner import Conditions, GitFailed
+from services.tasks import run_in_thread
 from wire.errors import InvalidArgument, LimitExceeded, NotFound, Timeout
 
 SCRATCH: Final = Path("/var/tmp")  # noqa: S108 - on a disk, and private to the unit that uses it
@@ -164,7 +165,7 @@ class Quarantine:
     @contextlib.asynccontextmanager
     async def _quarantined(self, source: Path, repository: Path) -> AsyncIterator[Path]:
         """Copy the objects of `source` into a repository of our own, and check the packs."""
-        with _directory(self._scratch) as home:
+        async with _directory(self._scratch) as home:
             await self._git(home, "init", "--quiet", "--bare", "--template=")
             # Objects that we have already need not be there again.
             (home / "objects/info").mkdir(exist_ok=True)
@@ -255,10 +256,15 @@ async def _checked(home: Path, commit: str, check: Check | None) -> str:
     return commit
 
 
-@contextlib.contextmanager
-def _directory(scratch: Path) -> Iterator[Path]:
-    home = Path(tempfile.mkdtemp(prefix="hive-quarantine-", dir=scratch)).resolve()
+def _new(scratch: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix="hive-quarantine-", dir=scratch)).resolve()
+
+
+@contextlib.asynccontextmanager
+async def _directory(scratch: Path) -> AsyncIterator[Path]:
+    home = _new(scratch)
     try:
         yield home
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        # In a thread: what somebody hostile has made may have very many files.
+        await run_in_thread(shutil.rmtree, home, ignore_errors=True)

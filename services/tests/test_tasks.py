@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+import threading
 
 import pytest
 
-from services.tasks import Tasks
+from services.tasks import Tasks, run_in_thread
 from wire.errors import NotFound
 
 
@@ -123,3 +124,26 @@ async def test_the_end_waits_for_clean_up_and_for_what_that_starts() -> None:
     assert (order, len(tasks)) == (["cleaned up", "released"], 0)
     await tasks.cancel()
     await tasks.wait()
+
+
+async def test_a_lock_is_held_until_the_thread_has_ended() -> None:
+    begun, ends, lock = threading.Event(), threading.Event(), asyncio.Lock()
+
+    def work() -> None:
+        begun.set()
+        ends.wait()
+
+    async def hold() -> None:
+        async with lock:
+            await run_in_thread(work)
+
+    holding = asyncio.ensure_future(hold())
+    await asyncio.to_thread(begun.wait)
+    holding.cancel()
+    await asyncio.sleep(0)
+    assert lock.locked()
+    ends.set()
+    with pytest.raises(asyncio.CancelledError):
+        await holding
+    assert not lock.locked()
+    assert await run_in_thread(max, 1, 2) == 2

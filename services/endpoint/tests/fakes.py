@@ -309,6 +309,7 @@ class FakeChanges(Interface, name=names.CHANGES):
         super().__init__()
         self.calls: list[tuple[Any, ...]] = []
         self.diff = "+more\n"
+        self.get_error: Exception | None = None
         self.change = ProjectChange(
             *(7, "website", "alice", "main", "More", "It says more.", ChangeState.CONFLICT),
             *("", 2, "0123abc" * 5 + "01234", 1, 2, ""),
@@ -337,6 +338,8 @@ class FakeChanges(Interface, name=names.CHANGES):
 
     @method(allow=EVERYBODY)
     async def Get(self, id: UInt64) -> ChangeDetails:
+        if self.get_error:
+            raise self.get_error
         revisions = [
             Revision(1, "a" * 40, "", 1, "", []),
             Revision(2, self.change.commit, "", 2, "Better.", ["It makes executable: 'run'."]),

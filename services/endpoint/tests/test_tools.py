@@ -8,7 +8,7 @@ import pytest
 from services.endpoint.tests.client import LIMIT
 from services.endpoint.tests.stage import Hive
 from wire import names
-from wire.errors import Conflict, NotFound, Stopping
+from wire.errors import Conflict, NotFound, Stopping, Unavailable
 from wire.fixtures import Connect
 from wire.records.lifecycle import JobResult
 
@@ -529,6 +529,15 @@ async def test_a_change_is_handed_back_with_what_the_operator_is_told(hive: Hive
         ("update", 7, "0123abc", "Better."),
         ("comment", 7, "So.", {"path": "run", "line": 4}),
     ]
+
+
+async def test_a_change_that_was_taken_is_no_error_when_it_cannot_be_read(hive: Hive) -> None:
+    client = await hive.client()
+    hive.changes.get_error = Unavailable("the disk is full")
+    answer = await client.call("submit_change", project="website", commit="0123abc", title="More")
+    assert answer["structuredContent"] == {"change": "c7"}
+    answer = await client.call("update_change", id="c7", commit="0123abc")
+    assert answer["structuredContent"] == {"change": "c7", "revision": 2}
 
 
 async def test_a_change_is_read(hive: Hive) -> None:

@@ -1,5 +1,6 @@
 """The tools with which agents hand back what they have made of a project."""
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
@@ -9,6 +10,7 @@ from services.endpoint.jsonvalues import JsonObject
 from services.endpoint.tools.arguments import Arguments, Name
 from services.endpoint.tools.tool import MODELS, Context, Tool, ToolResult
 from wire import names
+from wire.errors import HiveError
 from wire.records.changes import (
     ChangeDiffOptions,
     ChangeFilter,
@@ -18,6 +20,8 @@ from wire.records.changes import (
     SubmitOptions,
 )
 from wire.records.codec import keys
+
+log = logging.getLogger(__name__)
 
 MAX_TEXT: Final = 10_000
 MAX_DIFF: Final = 60_000
@@ -170,8 +174,15 @@ async def _update(context: Context, call: UpdateChange) -> ToolResult:
 
 
 async def _findings(context: Context, number: int) -> JsonObject:
-    """Return what the operator is told of the newest revision, if anything."""
-    [*_, newest] = (await context.services.get_change(number)).revisions
+    """Return what the operator is told of the newest revision, if anything.
+
+    If that cannot be read, it is left out: the change exists, and is not submitted again.
+    """
+    try:
+        [*_, newest] = (await context.services.get_change(number)).revisions
+    except HiveError as error:
+        log.warning("%s was submitted, but cannot be read: %s", names.change(number), error)
+        return {}
     return {"pointed_out": newest.findings} if newest.findings else {}
 
 

@@ -6,10 +6,11 @@ from services.projects.changes.model import RevisionRow, Row, reference
 from services.projects.repositories import Repositories
 from services.quarantine.runner import GitFailed, run
 from wire import names
+from wire.connection import MAX_MESSAGE
 from wire.errors import LimitExceeded, NotFound
 
-MAX_BUNDLE: Final = 24 * 2**20
-"""Bytes of a file: the bus disconnects a sender of 32 MiB."""
+MAX_BUNDLE: Final = MAX_MESSAGE - 2**20
+"""Bytes of a file, which is sent in one message."""
 
 
 async def bundle(repositories: Repositories, row: Row, revision: RevisionRow) -> bytes:

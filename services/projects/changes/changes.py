@@ -90,7 +90,17 @@ class Changes:
         """Do what an earlier run left undone. Call it once, before any other method."""
         for revision in self._store.unrecorded():
             row = self._store.of_unrecorded(revision)
-            pinned = await self._submissions.pinned(row.project, row.id, revision.number)
+            try:
+                pinned = await self._submissions.pinned(row.project, row.id, revision.number)
+            except HiveError as error:
+                # The next start looks again, when the operator has mended the repository.
+                log.warning(
+                    "%s of %s stays unfinished, as its repository cannot be read: %s",
+                    names.change(row.id),
+                    row.project,
+                    error,
+                )
+                continue
             if pinned == revision.commit and row.state in WAITING:
                 self._store.record(revision.change, revision.number, now())
             else:

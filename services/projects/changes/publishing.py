@@ -7,7 +7,7 @@ crash interrupts is carried on from the row and from what upstream has: nothing 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from services.projects import failures, sources
@@ -26,11 +26,16 @@ from services.tasks import Tasks
 from wire import names
 from wire.errors import Conflict, HiveError, Unavailable
 from wire.records.changes import ChangeState, PublishMode
+from wire.records.projects import ProjectState
 
 log = logging.getLogger(__name__)
 
 BRANCHES: Final = "hive/"
 """The beginning of the branches that are made for changes."""
+
+
+_There = bool | None
+"""Whether a branch has a commit; None: a fetch is needed to tell."""
 
 
 class _Target(NamedTuple):
@@ -78,6 +83,8 @@ class Publishing:
         self._way = way
         self._fetch = fetch
         self._tasks = Tasks()
+        self._running: set[int] = set()
+        # Taken after the lock of the upstream, so that a change that waits for that can be denied.
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def start(self) -> None:
@@ -94,7 +101,8 @@ class Publishing:
 
     def begin(self, number: int) -> None:
         """Begin to publish an approved change, unless that goes on."""
-        if not self._locks[number].locked():
+        if number not in self._running:
+            self._running.add(number)
             self._tasks.start_detached(self._publish(number), f"publish {number}")
 
     def _begin_all(self, project: str | None) -> None:
@@ -105,45 +113,73 @@ class Publishing:
     async def revoke(self, number: int, deny: Callable[[], None]) -> None:
         """Take the approval of a change back, unless its branch has it already.
 
+        This waits for no fetch, unless a push has failed and upstream has moved since.
+
         Args:
             number: the change.
             deny: gives it another state.
 
         Raises:
-            Conflict: its branch has it.
+            Conflict: its branch has it, or its state is final.
             Unavailable: upstream cannot be asked whether it has.
         """
+        project = self._store.get(number).project
         async with self._locks[number]:
-            row = self._store.get(number)
+            if await self._revoked(number, deny, self._is_at_tip):
+                return
+        async with self._repositories.upstream(project), self._locks[number]:
+            await self._revoked(number, deny, self._is_there)
+
+    async def _revoked(
+        self, number: int, deny: Callable[[], None], there: Callable[[_Target], Awaitable[_There]]
+    ) -> bool:
+        """Deny a change, unless `there` cannot tell whether its branch has it; return whether it
+        could.
+
+        Raises:
+            Conflict: its branch has it, or its state is final.
+        """
+        row = self._store.get(number)
+        if row.state is ChangeState.APPROVED:
             target = await self._target(row, make=False)
-            if target and await self._is_there(target):
+            found = await there(target) if target else False
+            if found is None:
+                return False
+            if target and found:
                 await self._done(row, target)
                 raise Conflict(f"The branch has {names.change(number)} already.")
-            deny()
+        deny()
+        return True
 
     async def _publish(self, number: int) -> None:
-        async with self._locks[number]:
-            row = self._store.get(number)
-            if row.state is not ChangeState.APPROVED:
-                return
-            try:
-                await self._carry_out(row)
-            except HiveError as error:
-                log.warning(
-                    "%s of %s is not published yet: %s", names.change(number), row.project, error
-                )
-                self._store.set_note(number, str(error))
-                self.on_change(self._store.get(number))
+        try:
+            name = self._store.get(number).project
+            async with self._repositories.upstream(name), self._locks[number]:
+                row, project = self._store.get(number), self._projects.find(name)
+                is_kept = project is not None and project.state is not ProjectState.REMOVING
+                if row.state is ChangeState.APPROVED and is_kept:
+                    await self._tried(row)
+        finally:
+            self._running.remove(number)
+
+    async def _tried(self, row: Row) -> None:
+        try:
+            await self._carry_out(row)
+        except HiveError as error:
+            log.warning(
+                "%s of %s is not published yet: %s", names.change(row.id), row.project, error
+            )
+            self._store.set_note(row.id, str(error))
+            self.on_change(self._store.get(row.id))
 
     async def _carry_out(self, row: Row) -> None:
         target = await self._target(row, make=True)
         if target is None:
             return
-        if not target.project.source:
-            await self._move(row, target)
-            return
-        async with self._repositories.upstream(row.project):
+        if target.project.source:
             await self._push(row, target, await self._open(target.project))
+        else:
+            await self._move(row, target)
 
     async def _target(self, row: Row, *, make: bool) -> _Target | None:
         """Return what is to be published where; None: nothing is, as it does not merge.
@@ -173,7 +209,8 @@ class Publishing:
     ) -> str:
         """Return the commit that is published, and keep it; empty: the change does not merge."""
         home = self._repositories.home(row.project)
-        merged = await merges.merge(home, row, revision, approval)
+        async with self._repositories.writing(row.project):
+            merged = await merges.merge(home, row, revision, approval)
         if merged.conflicts:
             files = ", ".join(merged.conflicts[:10])
             self._conflict(row, f"it does not merge with {row.branch} any more: {files}")
@@ -239,16 +276,22 @@ class Publishing:
         return Unavailable(failures.of_push(target.project.name, upstream.source, ended))
 
     async def _is_there(self, target: _Target) -> bool:
-        """Return whether the branch has the commit, in upstream if there is one."""
+        """Return whether the branch has the commit, in upstream if there is one.
+
+        Hold the lock of the upstream meanwhile.
+        """
+        found = await self._is_at_tip(target)
+        if found is None:
+            return await self._fetched(target, await self._open(target.project))
+        return found
+
+    async def _is_at_tip(self, target: _Target) -> _There:
+        """Return the same without a fetch; None: one is needed, as upstream has moved."""
         if not target.project.source:
             tip = await self._repositories.commit(target.project.name, target.branch) or ""
             return await self._has(target, tip)
-        async with self._repositories.upstream(target.project.name):
-            upstream = await self._open(target.project)
-            tip = await self._tip(target, upstream)
-            if tip in (target.base, target.commit):
-                return tip == target.commit
-            return await self._fetched(target, upstream)
+        tip = await self._tip(target, await self._open(target.project))
+        return tip == target.commit if tip in (target.base, target.commit) else None
 
     async def _fetched(self, target: _Target, upstream: _Upstream) -> bool:
         """Return whether a branch that has moved has the commit; fetch it to find that out."""

@@ -76,12 +76,12 @@ class Submissions:
         Raises:
             NotFound, InvalidArgument, LimitExceeded, Timeout: see Quarantine.fetch.
             Conflict, InvalidArgument, LimitExceeded: see inspection.inspect.
+            Conflict: the project was removed meanwhile.
             Unavailable: this host takes none.
         """
         if self._refusal:
             raise Unavailable(self._refusal)
         home = self._repositories.home(project)
-        tip = await self._repositories.commit(project, branch) or ""
         found: list[tuple[Inspected, int]] = []
 
         async def check(where: Path, whole: str) -> None:
@@ -91,6 +91,8 @@ class Submissions:
 
         source = self._copies / agent / "work" / project
         async with self._repositories.writing(project):
+            self._check_there(project)
+            tip = await self._repositories.commit(project, branch) or ""
             whole = await self._quarantine.fetch(source, commit, home, check)
         inspected, size = found[-1]
         return Taken(whole, inspected.base, inspected.findings, size)
@@ -99,15 +101,20 @@ class Submissions:
         """Let the reference of a revision lead to its commit, for ever.
 
         Raises:
-            Conflict: it leads to another commit.
+            Conflict: it leads to another commit, or the project was removed.
         """
         home, name = self._repositories.home(project), reference(change, revision)
         async with self._repositories.writing(project):
+            self._check_there(project)
             there = await resolve(home, name)
             if there is None:
                 await git(home, "update-ref", name, commit, _NEW)
             elif there != commit:
                 raise Conflict(f"{name} of {project} is {there[:12]}, not {commit[:12]}.")
+
+    def _check_there(self, project: str) -> None:
+        if not self._repositories.exists(project):
+            raise Conflict(f"The project {project} is not there any more.")
 
     async def pinned(self, project: str, change: int, revision: int) -> str | None:
         """Return the commit of the reference of a revision; None: there is no such reference."""

@@ -67,11 +67,11 @@ class ChangesRoom(Room):
     async def start(self) -> None:
         await super().start()
         self.change_store = ChangeStore(self.root / "changes.sqlite")
-        submissions = Submissions(
+        self.submissions = Submissions(
             self.repositories, self.copies, scratch=self.scratch, bounds=self.bounds
         )
         self.rules = Changes(
-            self.change_store, self.store, self.repositories, submissions, self.members
+            self.change_store, self.store, self.repositories, self.submissions, self.members
         )
         self.comparisons = Comparisons(self.change_store, self.repositories, scratch=self.scratch)
         self.publishing = Publishing(

@@ -183,7 +183,7 @@ async def test_a_token_is_used_again_and_replaced_before_it_ends(case: Case) -> 
         ([(401, {"message": "Bad credentials ghs_x"})], "does not accept the GitHub App"),
         ([(404, {"message": "Not Found"})], "has no repository team/website on which"),
         ([(200, INSTALLATION), (422, {"message": "x"})], "answers 422 to the GitHub App"),
-        ([(301, None)], "answers 301 to the GitHub App"),
+        ([(301, None)], "answers 301 to the GitHub App, and gives no token"),
         ([(200, None)], "answers 200 to the GitHub App"),
         ([(200, {"id": "../../x"})], "does not answer as GitHub does"),
         ([(200, INSTALLATION), (201, {})], "does not answer as GitHub does"),
@@ -311,3 +311,10 @@ async def test_a_silent_or_endless_forge_fails(
     monkeypatch.setattr(rest, "SECONDS", 0.001)
     with pytest.raises(Unavailable):
         await client.request("GET", url, at, headers={})
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_github_is_out_of_order(case: Case, status: int) -> None:
+    case.answer((status, None))
+    with pytest.raises(Unavailable, match=f"api.github.com answers {status} .*Try again later"):
+        await case.token()

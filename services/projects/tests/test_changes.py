@@ -378,3 +378,16 @@ async def test_a_message_waits_for_the_broker(room: ChangesRoom, alice: WorkTree
     )
     await room.delivered()
     assert len(room.broker.sent) == 1
+
+
+async def test_a_project_that_is_removed_while_its_submission_waits(
+    room: ChangesRoom, alice: WorkTree
+) -> None:
+    commit = alice.commit({"page": "one\n"})
+    await room.repositories.remove("website")
+    for call in (
+        room.submissions.pin("website", 1, 1, commit),
+        room.submissions.take("website", "alice", commit, "main"),
+    ):
+        with pytest.raises(Conflict, match="The project website is not there any more"):
+            await call

@@ -211,3 +211,33 @@ async def test_a_revision_whose_reference_exists_is_kept(
     assert room.change_store.revision(number).commit == commit
     assert room.change_store.get(number).state is ChangeState.OPEN
     await room.stop()
+
+
+async def test_a_damaged_repository_keeps_no_other_change_from_being_recorded(
+    tmp_path: Path, upstream: WorkTree, caplog: pytest.LogCaptureFixture
+) -> None:
+    room = ChangesRoom(tmp_path / "projects")
+    await room.start()
+    commits = []
+    for project in ("damaged", "website"):
+        await room.added(project, str(upstream.path))
+        copy = room.copy("alice", project)
+        number = await room.submitted("alice", copy.commit({"page": "one\n"}), project=project)
+        commits.append(copy.commit({"page": "two\n"}))
+        revision = NewRevision(commits[-1], "", 1, "", ())
+        room.change_store.add_revision(number, revision)
+        taken = await room.submissions.take(project, "alice", commits[-1], "main")
+        await room.submissions.pin(project, number, 2, taken.commit)
+    await room.stop()
+    head = room.root / "damaged" / GIT / "HEAD"
+    good = head.read_text()
+    head.write_text("nothing")
+    await room.start()
+    assert room.change_store.revision(2).commit == commits[1]
+    assert "c1 of damaged stays unfinished, as its repository cannot be read" in caplog.text
+    assert [one.change for one in room.change_store.unrecorded()] == [1]
+    await room.stop()
+    head.write_text(good)
+    await room.start()
+    assert room.change_store.revision(1).commit == commits[0]
+    await room.stop()

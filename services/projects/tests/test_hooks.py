@@ -202,3 +202,15 @@ async def test_a_webhook_fetches_its_project_at_once(room: Room, upstream: WorkT
     await room.added("own", "")
     with pytest.raises(Conflict, match="has no upstream"):
         hooks.receive("own", GITHUB, BODY)
+
+
+@pytest.mark.parametrize("project", ["short", "words"])
+def test_strangers_cause_few_lines_about_a_secret_that_is_not_valid(
+    known: Credentials, caplog: pytest.LogCaptureFixture, project: str
+) -> None:
+    hooks = Hooks(known, Fetched())
+    for _ in range(5):
+        with pytest.raises(AccessDenied):
+            hooks.receive(project, GITHUB, BODY)
+    [record] = caplog.records
+    assert f"The secret of the webhook of {project}" in record.getMessage()

@@ -328,3 +328,26 @@ async def test_only_the_files_of_the_branch_are_fetched_with_a_filter(
     assert (await room.fetched("website")).state is READY
     with Repo(home) as repo:
         assert repo.commit("main").tree["README"].data_stream.read() == b"three\n"
+
+
+async def test_a_removal_waits_for_a_push_and_for_a_submission(
+    room: Room, upstream: WorkTree
+) -> None:
+    await room.added("website", str(upstream.path))
+    home = room.repositories.home("website")
+    async with room.repositories.writing("website"):
+        async with room.repositories.upstream("website"):
+            removing = asyncio.ensure_future(room.projects.remove("website"))
+            await _turns_of_the_loop()
+            assert room.state("website") is ProjectState.REMOVING
+            assert home.exists(), "a push goes on"
+        await _turns_of_the_loop()
+        assert home.exists(), "a submission goes on"
+    await removing
+    assert not home.exists()
+
+
+async def _turns_of_the_loop() -> None:
+    """Let all that is ready to run go on until it waits."""
+    for _ in range(20):
+        await asyncio.sleep(0)

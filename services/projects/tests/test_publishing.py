@@ -1,21 +1,27 @@
 """Approved changes get into their branches, and into those of upstream, once."""
 
+import asyncio
 import itertools
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from git import Commit, Repo
 
+from services.projects.changes import bundles, merges
+from services.projects.changes.changes import REMOVED
 from services.projects.changes.model import merged_reference, reference
 from services.projects.repositories import GIT
+from services.projects.tests.conftest import LIMIT
 from services.projects.tests.room_of_changes import ChangesRoom
 from services.projects.tests.test_changes_crashes import STRIDES, killed_at
 from services.projects.tests.test_crashes import Steps
 from services.quarantine.tests.worktree import WorkTree
 from wire import names
+from wire.connection import MAX_MESSAGE
 from wire.errors import Conflict, InvalidArgument, LimitExceeded
 from wire.records.changes import (
     ApproveChangeOptions,
@@ -43,6 +49,26 @@ async def room(tmp_path: Path, upstream: WorkTree) -> AsyncIterator[ChangesRoom]
     await room.added("website", str(upstream.path))
     yield room
     await room.stop()
+
+
+async def approve(room: ChangesRoom, number: int) -> None:
+    """Approve a change, or try it again, and let that begin."""
+    shown = await room.diffed(number)
+    options = ApproveChangeOptions()
+    await room.review.approve(names.OPERATOR, number, shown.commit, shown.base, options)
+    await turns_of_the_loop()
+
+
+async def turns_of_the_loop() -> None:
+    """Let all that is ready to run go on until it waits."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def ended(room: ChangesRoom) -> None:
+    """Wait until nothing is being published."""
+    async with asyncio.timeout(LIMIT):
+        await room.publishing._tasks.wait()
 
 
 @pytest.fixture
@@ -186,7 +212,8 @@ async def test_a_change_is_brought_into_a_clone(
         name = reference(number, revision or 2)
         clone.git("fetch", "-q", str(file), f"{name}:refs/hive/{revision}")
         assert clone.git("rev-parse", f"hive/{revision}") == commit
-    monkeypatch.setattr("services.projects.changes.bundles.MAX_BUNDLE", 100)
+    assert bundles.MAX_BUNDLE + 2**16 <= MAX_MESSAGE, "the bus takes it in one message"
+    monkeypatch.setattr(bundles, "MAX_BUNDLE", 100)
     with pytest.raises(LimitExceeded, match=r"has more than 0 MiB. As root, fetch it from"):
         await room.review.bundle(number, None)
 
@@ -353,6 +380,70 @@ class TestUpstreamRefuses:
         with pytest.raises(Conflict, match="The branch has c1 already"):
             await room.review.deny(number, commit, "")
         assert room.change_store.get(number).state is MERGED
+
+
+class TestWaiting:
+    """An approved change that waits until a fetch of its project ends."""
+
+    async def test_it_is_denied_at_once(
+        self, room: ChangesRoom, alice: WorkTree, upstream: WorkTree
+    ) -> None:
+        commit = alice.commit({"page": "one\n"})
+        number = await room.submitted("alice", commit)
+        base = tip(upstream).hexsha
+        async with room.repositories.upstream("website"), asyncio.timeout(LIMIT):
+            await approve(room, number)
+            await room.review.deny(number, commit, "After all, no.")
+        await ended(room)
+        row = room.change_store.get(number)
+        assert (row.state, row.note) == (ChangeState.DENIED, "After all, no.")
+        assert tip(upstream).hexsha == base
+
+    async def test_it_is_denied_at_once_after_a_push_that_failed(
+        self, room: ChangesRoom, alice: WorkTree, upstream: WorkTree
+    ) -> None:
+        upstream.git("config", "receive.denyCurrentBranch", "refuse")
+        commit = alice.commit({"page": "one\n"})
+        number = await room.submitted("alice", commit)
+        await room.approved(number)
+        upstream.git("config", "receive.denyCurrentBranch", "ignore")
+        base = tip(upstream).hexsha
+        async with room.repositories.upstream("website"), asyncio.timeout(LIMIT):
+            await approve(room, number)
+            await room.review.deny(number, commit, "")
+        await ended(room)
+        assert room.change_store.get(number).state is ChangeState.DENIED
+        assert tip(upstream).hexsha == base
+
+    async def test_its_project_is_removed(
+        self, room: ChangesRoom, alice: WorkTree, upstream: WorkTree
+    ) -> None:
+        number = await room.submitted("alice", alice.commit({"page": "one\n"}))
+        base = tip(upstream).hexsha
+        async with room.repositories.upstream("website"):
+            await approve(room, number)
+            removing = asyncio.ensure_future(room.projects.remove("website"))
+            await turns_of_the_loop()
+        await removing
+        await ended(room)
+        row = room.change_store.get(number)
+        assert (row.state, row.note) == (ChangeState.WITHDRAWN, REMOVED)
+        assert tip(upstream).hexsha == base
+
+
+async def test_no_fetch_tidies_up_beside_a_merge(
+    room: ChangesRoom, alice: WorkTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = await room.submitted("alice", alice.commit({"page": "one\n"}))
+    merge, held = merges.merge, []
+
+    async def merging(*arguments: Any) -> Any:
+        held.append(room.repositories.writing("website").locked())
+        return await merge(*arguments)
+
+    monkeypatch.setattr(merges, "merge", merging)
+    assert (await room.approved(number)).state is MERGED
+    assert held == [True]
 
 
 class TestRequests:

@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,3 +147,18 @@ async def test_a_file_that_grows_while_it_is_read(
     monkeypatch.setattr(os, "fstat", growing)
     assert await ours.fetch(commit) == commit
     assert grown
+
+
+async def test_the_quarantine_is_removed_beside_the_event_loop(
+    ours: Ours, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, threads = shutil.rmtree, []
+
+    def removed(*arguments: Any, **options: Any) -> None:
+        threads.append(threading.current_thread())
+        remove(*arguments, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", removed)
+    await ours.fetch(theirs.commit({"agent.toml": "a = 1\n"}))
+    assert threads
+    assert threading.main_thread() not in threads
