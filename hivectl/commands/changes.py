@@ -133,7 +133,7 @@ async def review(hive: "Hive", output: Output, id: int, revision: int | None) ->
         *_commits(shown, output),
         *_comments(details, output),
         "",
-        *_files(shown.files, output),
+        *_files(shown, output),
         "",
         *output.diff(shown.diff),
         *_cut(id, shown),
@@ -365,9 +365,7 @@ async def _read(
     details = await hive.changes.get_change(id)
     shown = await hive.changes.diff(id, ChangeDiffOptions())
     _checked(details.change, shown.commit, commit)
-    files = _files(shown.files[:MAX_FILES], output)
-    if len(shown.files) > MAX_FILES:
-        files.append(f"  and {len(shown.files) - MAX_FILES} more files")
+    files = _files(shown, output, MAX_FILES)
     findings = _found(details.revisions[-1].findings, output)
     lines = [*_head(details.change, shown, output), *findings, *files]
     output.explain(lines, always=commit is None)
@@ -446,9 +444,12 @@ def _comments(details: "ChangeDetails", output: Output) -> list[str]:
     return lines
 
 
-def _files(files: "Sequence[ChangedFile]", output: Output) -> list[str]:
-    rows: list[Row] = [[one.status, _counts(one), _path(one)] for one in files]
-    return output.table(["", "LINES", "FILE"], rows, whole=True)
+def _files(shown: "ChangeDiff", output: Output, most: int | None = None) -> list[str]:
+    """Return the lines about the first `most` files, and the number of the others; None: all."""
+    rows: list[Row] = [[one.status, _counts(one), _path(one)] for one in shown.files[:most]]
+    lines = output.table(["", "LINES", "FILE"], rows, whole=True)
+    others = len(shown.files) - len(rows) + shown.more_files
+    return [*lines, f"  and {others} more files"] if others else lines
 
 
 def _counts(file: "ChangedFile") -> str:

@@ -67,6 +67,7 @@ class FakeChanges(Interface, name=names.CHANGES):
             [ChangedFile("page", "page", "M", "100644", "100755", False, 1, 1, 4, 4)],
             [ChangeCommit(COMMIT, "alice", SINCE, "a change")],
             [],
+            0,
         )
 
     def add(self, number: int, **values: Any) -> None:

@@ -93,6 +93,14 @@ async def test_a_diff_has_its_options_and_the_commits_of_an_approval(
     assert (shown["commit"], shown["base"], shown["files"][0]["path"]) == (COMMIT, BASE, "page")
 
 
+async def test_files_that_are_not_listed_are_counted(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.changes.add(12)
+    hive.changes.diff = hive.changes.diff._replace(more_files=7)
+    assert "\n  and 7 more files\n" in (await hivectl("review", "c12")).out
+    hive.changes.diff = hive.changes.diff._replace(files=hive.changes.diff.files * 21)
+    assert "  and 8 more files\n" in (await hivectl("approve", "c12", *READ)).err
+
+
 async def test_nothing_of_an_agent_reaches_the_terminal(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.changes.add(12, title=HOSTILE, description=HOSTILE, note=HOSTILE)
     hive.changes.findings = [HOSTILE]

@@ -164,6 +164,9 @@ class ChangeDiff(NamedTuple):
     """Those of the revision, oldest first."""
     conflicts: StrList
     """The files that do not merge into the branch now; empty: the change merges."""
+    more_files: UInt32
+    """Files that are changed too, and are not in `files`; if git lists very many, at least that
+    many."""
 
 
 @dictionary()

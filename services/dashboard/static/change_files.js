@@ -55,7 +55,8 @@ export class ChangeFiles {
     box.hidden = !isWhole || found.files.length === 0;
     if (box.hidden) return;
     const sum = (name) => found.files.reduce((total, one) => total + one[name], 0);
-    setText(this.#summary, `${plural(found.files.length, "file")}, +${sum("added")} −${sum("removed")}`);
+    const counted = `${plural(found.files.length, "file")}, +${sum("added")} −${sum("removed")}`;
+    setText(this.#summary, found.more_files ? `${counted}, and ${plural(found.more_files, "more file")}` : counted);
     box.open = found.files.length <= FEW;
     this.#list.replaceChildren(...found.files.map((file) => this.#makeEntry(file)));
   }

@@ -114,10 +114,12 @@ async def test_a_change_comes_with_its_texts_as_they_are_shown(page: Page) -> No
     changes.files = [ChangedFile("p\u202ea", "o\u202el", "R", "1", "2", True, 0, 0, 1, 2)]
     changes.commits = [ChangeCommit(TIP, "a\u202eu", NOW, "s\u202eu")]
     changes.conflicts = ["c\u202eo"]
+    changes.more_files = 4
     changes.diff = "+a\u202eb\n"
     await page.log_in()
     _, answer = await page.get(f"/api/changes/{number}")
     _, diff = await page.get(f"/api/changes/{number}/diff")
+    assert diff["more_files"] == 4
     [comment], [file], [commit] = answer["comments"], diff["files"], diff["commits"]
     for text in (
         answer["change"]["description"],

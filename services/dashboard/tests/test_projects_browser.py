@@ -213,10 +213,12 @@ async def test_a_file_that_the_diff_does_not_reach_is_fetched(
     quoted = odd.replace("\\", "\\\\").replace('"', '\\"').replace("ä", "\\303\\244")
     changes.files.append(ChangedFile(odd, odd, "A", "000000", "100644", False, 1, 0, 0, 2))
     changes.cut = True
+    changes.more_files = 7
     number = changes.submit("Long")
     await log_in()
     await browser.open_live(f"{page.url}/changes/{number}")
     await browser.sees(".diff", "The diff is too long, and ends here.")
+    await browser.sees(".file-list > summary", "and 7 more files")
     changes.diff = (
         f'diff --git "a/{quoted}" "b/{quoted}"\nnew file mode 100644\n--- /dev/null\n'
         f'+++ "b/{quoted}"\n@@ -0,0 +1 @@\n+x\n'

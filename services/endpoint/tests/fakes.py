@@ -350,7 +350,7 @@ class FakeChanges(Interface, name=names.CHANGES):
     async def Diff(self, id: UInt64, options: Dict) -> ChangeDiff:
         self.calls.append(("diff", id, options))
         commit = self.change.commit
-        return ChangeDiff(2, commit, "", "", self.diff, False, [], [], ["run"])
+        return ChangeDiff(2, commit, "", "", self.diff, False, [], [], ["run"], 0)
 
     @method(allow=EVERYBODY)
     async def Comment(self, id: UInt64, text: Str, options: Dict) -> None:

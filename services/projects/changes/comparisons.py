@@ -99,6 +99,7 @@ class Comparisons:
             commits = await _commits(home, revision.commit, start)
             review = _Review(home, conditions, row, revision, start, end)
             lines, cut = await self._lines(review, commits, options)
+            files, more_files = await _files(home, start or trees.EMPTY, end, conditions)
             return ChangeDiff(
                 revision=revision.number,
                 commit=revision.commit,
@@ -106,9 +107,10 @@ class Comparisons:
                 merge_base=start,
                 diff=lines,
                 cut=cut,
-                files=await _files(home, start or trees.EMPTY, end, conditions),
+                files=files,
                 commits=commits,
                 conflicts=conflicts,
+                more_files=more_files,
             )
 
     @contextlib.asynccontextmanager
@@ -231,7 +233,10 @@ async def _commits(home: Path, commit: str, base: str) -> list[ChangeCommit]:
     return found
 
 
-async def _files(home: Path, old: str, new: str, conditions: Conditions) -> list[ChangedFile]:
+async def _files(
+    home: Path, old: str, new: str, conditions: Conditions
+) -> tuple[list[ChangedFile], int]:
+    """Return the first MAX_FILES that differ, and the number of the others."""
     listed = await run(
         home,
         "diff-tree",
@@ -246,6 +251,8 @@ async def _files(home: Path, old: str, new: str, conditions: Conditions) -> list
         limit=_LISTING,
         conditions=conditions,
     )
+    if listed.status:
+        raise GitFailed(listed.message or "git cannot list the files")
     raw: list[tuple[list[str], bytes, bytes]] = []
     counts: dict[bytes, tuple[str, str]] = {}
     fields = iter(listed.output.split(b"\0")[:-1])
@@ -261,10 +268,10 @@ async def _files(home: Path, old: str, new: str, conditions: Conditions) -> list
                 next(fields, b"")
                 path = next(fields, b"")
             counts[path] = (added.decode(), removed.decode())
-    raw = raw[:MAX_FILES]
+    raw, others = raw[:MAX_FILES], len(raw[MAX_FILES:])
     named = {name for about, _, _ in raw for name in about[2:4]}
     sizes = await _sizes(home, named, conditions)
-    return [_file(about, first, second, counts, sizes) for about, first, second in raw]
+    return [_file(about, first, second, counts, sizes) for about, first, second in raw], others
 
 
 def _file(

@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.projects.changes import comparisons
 from services.projects.repositories import GIT
 from services.projects.tests.room_of_changes import ChangesRoom
-from services.quarantine.runner import git
+from services.quarantine.runner import GitFailed, git
 from services.quarantine.tests.worktree import WorkTree
 from wire.errors import NotFound
 
@@ -137,6 +138,32 @@ async def test_a_long_diff_is_cut_at_a_line(
     assert shown.cut
     assert len(shown.diff) <= 300
     assert shown.diff.endswith("\n")
+
+
+async def test_files_beyond_the_bound_are_counted(
+    room: ChangesRoom, alice: WorkTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = await room.submitted("alice", alice.commit({str(n): "x\n" for n in range(5)}))
+    shown = await room.diffed(number)
+    assert (len(shown.files), shown.more_files) == (5, 0)
+    monkeypatch.setattr(comparisons, "MAX_FILES", 3)
+    shown = await room.diffed(number)
+    assert (len(shown.files), shown.more_files) == (3, 2)
+
+
+async def test_files_that_git_cannot_list_are_an_error(
+    room: ChangesRoom, alice: WorkTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = await room.submitted("alice", alice.commit({"page": "one\n"}))
+    run = comparisons.run
+
+    async def failing(home: Path, *command: str, **options: Any) -> Any:
+        bad = ["--no-such-option"] if command[0] == "diff-tree" else []
+        return await run(home, *command[:1], *bad, *command[1:], **options)
+
+    monkeypatch.setattr(comparisons, "run", failing)
+    with pytest.raises(GitFailed):
+        await room.diffed(number)
 
 
 async def test_a_merge_hides_nothing_from_the_difference_of_two_revisions(

@@ -109,3 +109,4 @@ class ChangeDiff(Shape):
     files: list[FileRow]
     commits: list[CommitRow]
     conflicts: list[Text]
+    more_files: int

@@ -62,6 +62,7 @@ class FakeChanges(Interface, name=names.CHANGES):
         self.files = list(FILES)
         self.commits: list[ChangeCommit] = []
         self.conflicts: list[str] = []
+        self.more_files = 0
         self.cut = False
         self.calls: list[tuple[Any, ...]] = []
         self.asked: list[ChangeFilter | ChangeDiffOptions] = []
@@ -153,6 +154,7 @@ class FakeChanges(Interface, name=names.CHANGES):
             commits=self.commits
             or [ChangeCommit(commit_of(id, number), "alice", NOW, change.title)],
             conflicts=self.conflicts,
+            more_files=self.more_files,
         )
 
     @method(allow=OPERATOR)
