@@ -144,6 +144,8 @@ class Review:
         check_text("note", note)
 
         def deny() -> None:
+            # It may have got another revision while upstream was asked.
+            self._check_shown(self._store.get(number), commit)
             message = notices.denied(row, note.strip())
             self.on_change(
                 self._store.move(

@@ -415,6 +415,22 @@ class TestWaiting:
         assert room.change_store.get(number).state is ChangeState.DENIED
         assert tip(upstream).hexsha == base
 
+    async def test_a_revision_that_nobody_was_shown_is_not_denied(
+        self, room: ChangesRoom, alice: WorkTree, upstream: WorkTree
+    ) -> None:
+        commit = alice.commit({"page": "one\n"})
+        number = await room.submitted("alice", commit)
+        async with room.repositories.upstream("website"):
+            await approve(room, number)
+            async with room.publishing._locks[number]:
+                denying = asyncio.ensure_future(room.review.deny(number, commit, ""))
+                await turns_of_the_loop()
+                room.change_store.move(number, CONFLICT, 1)
+                await room.rules.update("alice", number, alice.commit({"page": "two\n"}), "")
+            with pytest.raises(Conflict, match="c1 is at revision 2"):
+                await denying
+        assert room.change_store.get(number).state is ChangeState.OPEN
+
     async def test_its_project_is_removed(
         self, room: ChangesRoom, alice: WorkTree, upstream: WorkTree
     ) -> None:
