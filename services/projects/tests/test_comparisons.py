@@ -9,6 +9,7 @@ import pytest
 from services.projects.changes import comparisons
 from services.projects.repositories import GIT
 from services.projects.tests.room_of_changes import ChangesRoom
+from services.quarantine import runner
 from services.quarantine.runner import GitFailed, git
 from services.quarantine.tests.worktree import WorkTree
 from wire.errors import NotFound
@@ -155,7 +156,7 @@ async def test_files_that_git_cannot_list_are_an_error(
     room: ChangesRoom, alice: WorkTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = await room.submitted("alice", alice.commit({"page": "one\n"}))
-    run = comparisons.run
+    run = runner.run
 
     async def failing(home: Path, *command: str, **options: Any) -> Any:
         bad = ["--no-such-option"] if command[0] == "diff-tree" else []
