@@ -1,6 +1,8 @@
 """The room with agents that hand changes back, on a real disk with the real git."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +159,14 @@ class ChangesRoom(Room):
         """Return the messages to agents, those that are still owed included."""
         await self.deliverer.deliver()
         return self.broker.sent
+
+
+@asynccontextmanager
+async def changes_room(root: Path, upstream: WorkTree) -> AsyncIterator[ChangesRoom]:
+    """Run a room with the project `website`; nothing of quarantines is left at its end."""
+    room = ChangesRoom(root)
+    await room.start()
+    await room.added("website", str(upstream.path))
+    yield room
+    await room.stop()
+    assert not list(room.scratch.iterdir()), "nothing hostile is left"

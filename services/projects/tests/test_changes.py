@@ -12,7 +12,7 @@ from services.projects.changes import changes as module
 from services.projects.changes import comparisons
 from services.projects.changes.model import reference
 from services.projects.repositories import GIT
-from services.projects.tests.room_of_changes import ChangesRoom
+from services.projects.tests.room_of_changes import ChangesRoom, changes_room
 from services.quarantine.tests.worktree import WorkTree
 from wire import names
 from wire.errors import (
@@ -37,12 +37,8 @@ OPEN = ChangeState.OPEN
 
 @pytest.fixture
 async def room(tmp_path: Path, upstream: WorkTree) -> AsyncIterator[ChangesRoom]:
-    room = ChangesRoom(tmp_path / "projects")
-    await room.start()
-    await room.added("website", str(upstream.path))
-    yield room
-    await room.stop()
-    assert not list(room.scratch.iterdir()), "nothing hostile is left"
+    async with changes_room(tmp_path / "projects", upstream) as room:
+        yield room
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.projects.repositories import GIT
-from services.projects.tests.room_of_changes import ChangesRoom
+from services.projects.tests.room_of_changes import ChangesRoom, changes_room
 from services.projects.tests.test_hostile import Trap, write_hooks
 from services.quarantine.tests import objects
 from services.quarantine.tests.worktree import WorkTree
@@ -22,12 +22,8 @@ LFS = "[lfs]\n\turl = http://127.0.0.1:1/evil\n"
 @pytest.fixture
 async def room(tmp_path: Path, upstream: WorkTree) -> AsyncIterator[ChangesRoom]:
     upstream.git("config", "receive.denyCurrentBranch", "ignore")
-    room = ChangesRoom(tmp_path / "projects")
-    await room.start()
-    await room.added("website", str(upstream.path))
-    yield room
-    await room.stop()
-    assert not list(room.scratch.iterdir()), "nothing hostile is left"
+    async with changes_room(tmp_path / "projects", upstream) as room:
+        yield room
 
 
 @pytest.fixture

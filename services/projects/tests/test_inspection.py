@@ -9,7 +9,7 @@ import pytest
 
 from services.projects.changes import inspection, trees, tricks
 from services.projects.repositories import GIT
-from services.projects.tests.room_of_changes import ChangesRoom
+from services.projects.tests.room_of_changes import ChangesRoom, changes_room
 from services.quarantine.links import stays
 from services.quarantine.runner import run
 from services.quarantine.tests import objects
@@ -23,12 +23,8 @@ KEY = "-----BEGIN OPENSSH " + "PRIVATE KEY-----"
 @pytest.fixture
 async def room(tmp_path: Path, upstream: WorkTree) -> AsyncIterator[ChangesRoom]:
     upstream.commit({"src/a.py": "a\n", "tools/run": "x\n"}, {"link": "src/a.py"})
-    room = ChangesRoom(tmp_path / "projects")
-    await room.start()
-    await room.added("website", str(upstream.path))
-    yield room
-    await room.stop()
-    assert not list(room.scratch.iterdir()), "nothing hostile is left"
+    async with changes_room(tmp_path / "projects", upstream) as room:
+        yield room
 
 
 @pytest.fixture
