@@ -222,8 +222,8 @@ def copy_from(name: str, source: str, target: Path, force: bool) -> None:
     permissions. A failure leaves nothing. The copy ends when the disk of TARGET is nearly full:
     when less than 5 % is free, and less than 1 GiB.
 
-    What is copied is the agent's. git, for example, runs the programs that the configuration of a
-    copied repository names.
+    The files are the agent's, and may do harm: git, for example, runs the programs that the
+    configuration of a copied repository names.
     """
     from hivectl.host import archives
 

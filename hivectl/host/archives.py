@@ -175,7 +175,7 @@ def _beside(target: Path) -> Iterator[tuple[int, int]]:
         stack.callback(shutil.rmtree, name, ignore_errors=True, dir_fd=parent)
         folder = os.open(name, _DIRECTORY, dir_fd=parent)
         stack.callback(os.close, folder)
-        # Who may write to the parent could have put another directory in its place.
+        # A user who may write to the parent could have put another directory in its place.
         with os.scandir(folder) as inside:
             if os.fstat(folder).st_uid != os.geteuid() or any(inside):
                 raise ValueError(f"another user changes {target.parent}")

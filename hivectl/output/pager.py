@@ -40,7 +40,7 @@ def page(line: list[str], lines: Iterable[str]) -> bool:
     """
     environment = {"LESS": OPTIONS, "LESSCHARSET": "utf-8", **os.environ}
     if "SUDO_UID" in os.environ:
-        # Whoever may run a command of hivectl as root need not get a shell of root from less.
+        # less must give no shell of root to users who may run only hivectl as root.
         environment.setdefault("LESSSECURE", "1")
     try:
         process = subprocess.Popen(line, stdin=subprocess.PIPE, env=environment)

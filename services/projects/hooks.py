@@ -1,6 +1,6 @@
 """The webhooks of forges: a signed one begins a fetch of its project.
 
-What a webhook says is not read: it may as well be repeated, by whoever has a copy of it. So one
+The content of a webhook is not read: anybody with a copy of it may as well repeat it. So one
 project is fetched at most once in PAUSE seconds for its webhooks; the last of them is never left
 out.
 """

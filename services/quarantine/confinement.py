@@ -60,7 +60,7 @@ class Confinement:
     def __init__(self, directories: Iterable[Path]) -> None:
         """Allow to read and run files below PROGRAMS, and to do anything below `directories`.
 
-        What does not exist is left out.
+        Paths that do not exist are left out.
 
         Raises:
             Unavailable: the kernel has no Landlock, or this architecture is not known.

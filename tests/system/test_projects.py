@@ -203,7 +203,7 @@ def test_a_webhook_at_the_dashboard_fetches_at_once(forge: Forge) -> None:
         assert deliver(hmac.digest(secret.encode(), body, "sha256").hex()) == (200, "{}")
         assert (next(states), next(states)) == ("fetching", "ready")
     assert forge.project("show", "hooked")["commit"] == made
-    # What changes projects is not open to the dashboard's user.
+    # The dashboard's user may call no method that changes projects.
     call = ("busctl", "call", names.PROJECTS, names.PROJECTS_PATH, names.PROJECTS, "Remove")
     done = hive.run("runuser", "-u", "hive-dashboard", "--", *call, "s", "hooked", check=False)
     assert "Access denied" in done.stderr
