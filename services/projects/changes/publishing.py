@@ -169,7 +169,7 @@ class Publishing:
             log.warning(
                 "%s of %s is not published yet: %s", names.change(row.id), row.project, error
             )
-            self._store.set_note(row.id, str(error))
+            self._store.set_note(row.id, str(error), now())
             self.on_change(self._store.get(row.id))
 
     async def _carry_out(self, row: Row) -> None:

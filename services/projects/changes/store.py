@@ -370,10 +370,12 @@ class Store:
             self._write(row, (), message)
         return self.get(number)
 
-    def set_note(self, number: int, note: str) -> None:
-        """Keep why an approved change has not reached its branch yet."""
+    def set_note(self, number: int, note: str, at: int) -> None:
+        """Keep why an approved change has not reached its branch yet, and when that was found."""
         with self._transaction():
-            self._db.execute("UPDATE change SET note = ? WHERE id = ?", (note, number))
+            self._db.execute(
+                "UPDATE change SET note = ?, changed = ? WHERE id = ?", (note, at, number)
+            )
 
     def comment(self, comment: CommentRow, message: str = "") -> None:
         """Add a comment, with a message to the agent of the change; empty: none."""

@@ -102,15 +102,16 @@ class ChangesRoom(Room):
         self.told.append((row.id, str(row.state)))
         self._changed_changes.set()
 
-    async def until(self, number: int, *states: str, noted: bool = False) -> Row:
+    async def until(self, number: int, *states: str, noted: bool = False, after: int = 0) -> Row:
         """Wait until a change has one of the states; return it.
 
-        With `noted`, an approved change with a note ends the wait, too.
+        With `noted`, an approved change whose note is newer than `after` ends the wait, too.
         """
         async with asyncio.timeout(LIMIT):
             while True:
                 row = self.change_store.get(number)
-                failed = noted and row.note and row.state is ChangeState.APPROVED
+                told = row.note and row.changed > after
+                failed = noted and told and row.state is ChangeState.APPROVED
                 if row.state in states or failed:
                     return row
                 self._changed_changes.clear()

@@ -335,6 +335,10 @@ class TestUpstreamRefuses:
         assert row.state is ChangeState.APPROVED
         assert row.note.startswith(f"The push failed: {upstream.path} refuses it: branch is cur")
         assert await room.delivered() == []
+        # hivectl learns from the time that another try has failed: the note may be the same.
+        await room.fetched("website")
+        again = await room.until(number, noted=True, after=row.changed)
+        assert again.note == row.note
         upstream.git("config", "receive.denyCurrentBranch", "ignore")
         await room.fetched("website")
         row = await room.until(number, "merged")
